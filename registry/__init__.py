@@ -1,0 +1,67 @@
+"""Vision-model cards for MLX: know before you load.
+
+    import registry
+    registry.names()                          # ("qwen2-vl-2b", ...)
+    registry.card("qwen2.5-vl-32b")           # the card, as that model sees it
+    registry.resolve("qwen2.5-vl-32b@6bit")   # which checkpoint, and why
+    registry.load("qwen2.5-vl-32b")           # a VisionModel
+
+Importing this package costs milliseconds: no mlx, transformers, numpy, PIL or jinja2.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from loader.device import Device
+    from loader.model import VisionModel
+    from registry.cards import Card
+    from registry.choice import Choice
+
+__all__ = ["card", "families", "load", "names", "resolve"]
+
+
+def names() -> tuple[str, ...]:
+    """Full names of all models, in natural order."""
+    from registry.catalog import packaged
+
+    return packaged().names()
+
+
+def families() -> tuple[str, ...]:
+    """Ids of all cards, in natural order."""
+    from registry.catalog import packaged
+
+    return packaged().families()
+
+
+def card(name: str) -> Card:
+    """The card as `name` sees it: a model (its overrides applied), a family, an alias, a hub
+    repository or a `model_type` of config.json.
+
+    Raises UnknownModelError with up to three suggestions; a name never resolves to a neighbour.
+    """
+    from registry.catalog import packaged
+
+    return packaged().card(packaged().find(name).without_quantization())
+
+
+def resolve(name: str, *, quantization: str = "auto", device: Device | str | None = None) -> Choice:
+    """Which checkpoint `name` means: "qwen2.5-vl-32b", "qwen2.5-vl-32b@6bit" or a hub repository.
+
+    `quantization="auto"` takes the finest whose weights leave room on `device` (None: this
+    machine; a name such as "m4-max-64gb"). Nothing is downloaded.
+    """
+    from registry.catalog import packaged
+    from registry.choice import choose
+
+    return choose(packaged(), name, quantization=quantization, device=device)
+
+
+def load(name: str | os.PathLike[str], **options: Any) -> VisionModel:
+    """Load a model by name, hub repository or checkpoint folder; options as in `loader.load`."""
+    import loader
+
+    return loader.load(name, **options)
