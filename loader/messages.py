@@ -1,0 +1,130 @@
+"""What a caller may say: a string, or a list of messages in the common shapes of chat APIs.
+
+A message is {"role": ..., "content": ...}; content is a string or a list of parts; a part is a
+string, {"type": "text", "text": ...}, or an image as {"type": "image"}, {"type": "image", "image":
+SOURCE}, {"type": "image_url", "image_url": {"url": ...}} or {"type": "input_image", "image_url": ...}.
+An image part without a source takes the next one of the call's `images`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from loader.errors import MessageError
+
+_TEXT_TYPES = frozenset({"text", "input_text", "output_text"})
+_IMAGE_TYPES = frozenset({"image", "image_url", "input_image"})
+_SOURCE_KEYS = ("image", "image_url", "url", "path")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Words of the caller."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image among the words; `source` is None where the call's `images` hold it."""
+
+    source: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn, in one shape."""
+
+    role: str
+    parts: tuple[Text | Picture, ...]
+    reasoning: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The turn's words without its images."""
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+
+def conversation(
+    prompt: str | Sequence[Mapping[str, Any]], images: int = 0, system: str | None = None
+) -> list[Mapping[str, Any]]:
+    """A call's prompt as messages: a string becomes one user turn with its `images` before the text.
+
+    Families are trained with images first; a caller who wants another order passes messages.
+    """
+    if isinstance(prompt, str):
+        parts: list[Any] = [{"type": "image"}] * images
+        messages: list[Mapping[str, Any]] = [{"role": "user", "content": [*parts, prompt]}]
+    else:
+        messages = list(prompt)
+    return messages if system is None else [{"role": "system", "content": system}, *messages]
+
+
+def read(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
+    """The caller's messages in one shape.
+
+    Raises MessageError, which knows the index of the message and of the part.
+    """
+    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
+        raise MessageError(
+            f"A conversation is a list of messages, not {type(messages).__name__}. "
+            'Write [{"role": "user", "content": "..."}].'
+        )
+    if not messages:
+        raise MessageError("The conversation is empty. Give it at least one user message.")
+    return [_message(message, i) for i, message in enumerate(messages)]
+
+
+def _message(message: Any, i: int) -> Message:
+    if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+        raise MessageError(
+            f'Message {i} has no role. A message is {{"role": "user", "content": ...}}.', message=i
+        )
+    reasoning = message.get("reasoning_content")
+    if reasoning is not None and not isinstance(reasoning, str):
+        raise MessageError(f"Message {i} has reasoning that is not a string. Pass text.", message=i)
+    parts = tuple(_parts(message.get("content"), i))
+    return Message(message["role"], parts, reasoning)
+
+
+def _parts(content: Any, i: int) -> Iterator[Text | Picture]:
+    if isinstance(content, str):
+        yield Text(content)
+    elif isinstance(content, Sequence) and not isinstance(content, bytes):
+        for j, part in enumerate(content):
+            yield _part(part, i, j)
+    else:
+        raise MessageError(
+            f"Message {i} has content of type {type(content).__name__}. "
+            "Content is a string or a list of parts.",
+            message=i,
+        )
+
+
+def _part(part: Any, i: int, j: int) -> Text | Picture:
+    if isinstance(part, str):
+        return Text(part)
+    kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+    if kind in _TEXT_TYPES and isinstance(part.get("text"), str):
+        return Text(part["text"])
+    if kind in _IMAGE_TYPES:
+        return Picture(_source(part))
+    if kind in _TEXT_TYPES:
+        what = f"is of type {kind!r} without a text"
+    else:
+        what = f"is of type {kind!r}, which is not known"
+    raise MessageError(
+        f"Part {j} of message {i} {what}. Use a string, a text part or an image part.",
+        message=i,
+        part=j,
+    )
+
+
+def _source(part: Mapping[str, Any]) -> Any:
+    for key in _SOURCE_KEYS:
+        source = part.get(key)
+        if source is not None:
+            return source.get("url") if isinstance(source, Mapping) else source
+    return None

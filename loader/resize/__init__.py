@@ -1,0 +1,106 @@
+"""The size an image will have, its tiles and tokens, before any pixel is touched.
+
+One module for each strategy, one dict of them: `registry.vision` says what a card's parameters mean.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from loader.errors import ImageError, UnsupportedFeatureError
+from loader.resize.fixed import fixed
+from loader.resize.plan import Bounds, Geometry, ImagePlan, Size, Strategy
+from loader.resize.smart_resize import smart_resize
+from loader.resize.split_tiles import split_tiles
+
+if TYPE_CHECKING:
+    from registry.cards import Card
+    from registry.vision import Image
+
+__all__ = ["STRATEGIES", "Bounds", "Detail", "ImagePlan", "Size", "Strategy", "plan_image"]
+
+Detail = Literal["low", "auto", "full"]
+
+STRATEGIES: dict[str, Strategy[Any]] = {
+    "fixed": fixed,
+    "smart_resize": smart_resize,
+    "split_tiles": split_tiles,
+}
+"""Strategies by the `kind` that a card names."""
+
+
+def plan_image(  # noqa: PLR0917  # the published signature
+    card: Card,
+    width: int,
+    height: int,
+    detail: Detail = "auto",
+    max_tokens: int | None = None,
+    max_pixels: int | None = None,
+) -> ImagePlan:
+    """What becomes of an upright image of `width` x `height` pixels.
+
+    `detail`: low and auto keep the card's budgets; full is exactly what the model's own processor
+    does. `max_tokens` (image tokens) and `max_pixels` (pixels seen) replace the card's budget.
+
+    Raises UnsupportedFeatureError for a family without vision, ImageError for sizes that the model's
+    own processor refuses.
+    """
+    image = card.image
+    if image is None:
+        raise UnsupportedFeatureError(
+            f"{card.name} takes no images. Choose a family that does: `mlx-cards list`."
+        )
+    if width < 1 or height < 1:
+        raise ImageError(f"An image of {width}x{height} has no pixels. Check the file.")
+    bounds = _bounds(image, detail, max_tokens, max_pixels)
+    geometry = STRATEGIES[image.resize.kind](image.resize, (width, height), bounds)
+    return _plan(image, (width, height), geometry, bounds)
+
+
+def _bounds(image: Image, detail: Detail, tokens: int | None, pixels: int | None) -> Bounds:
+    if detail not in ("low", "auto", "full"):
+        raise UnsupportedFeatureError(f"detail={detail!r} is not known. Use low, auto or full.")
+    for name, value in (("max_tokens", tokens), ("max_pixels", pixels)):
+        if value is not None and value < 1:
+            raise UnsupportedFeatureError(f"{name}={value} leaves nothing to see. Use 1 or more.")
+    if tokens is not None or pixels is not None:
+        return Bounds(tokens, pixels)
+    if detail == "full" or image.budget is None:
+        return Bounds()
+    budget = image.budget
+    return Bounds(budget.low if detail == "low" and budget.low else budget.tokens)
+
+
+def _plan(image: Image, source: Size, geometry: Geometry, bounds: Bounds) -> ImagePlan:
+    width, height = geometry.seen or geometry.resizes[-1]
+    tokens = geometry.image_tokens
+    extra = image.extra_tokens
+    return ImagePlan(
+        source=source,
+        width=width,
+        height=height,
+        resizes=geometry.resizes,
+        offset=geometry.offset,
+        image_tokens=tokens,
+        tokens=None if extra is None else tokens + extra,
+        patches=geometry.patches,
+        tiles=geometry.tiles,
+        rows=geometry.rows,
+        cols=geometry.cols,
+        note=_note(source, (width, height), geometry, bounds),
+    )
+
+
+def _note(source: Size, seen: Size, geometry: Geometry, bounds: Bounds) -> str:
+    grid = f" as {geometry.rows} x {geometry.cols} tiles and an overview" if geometry.rows else ""
+    crop = ", its ends cut off" if geometry.seen and geometry.offset != (0, 0) else ""
+    over = []
+    if bounds.tokens is not None and geometry.image_tokens > bounds.tokens:
+        over.append(f"{bounds.tokens:,} tokens")
+    if bounds.pixels is not None and seen[0] * seen[1] > bounds.pixels:
+        over.append(f"{bounds.pixels:,} pixels")
+    least = f"; the least this model can see, though {' and '.join(over)} were asked for" if over else ""
+    return (
+        f"{source[0]}x{source[1]} seen at {seen[0]}x{seen[1]}{grid}{crop}: "
+        f"{geometry.image_tokens:,} image tokens{least}"
+    )

@@ -1,0 +1,103 @@
+"""What a resize strategy answers: an ImagePlan. Pure integers, no pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+Size = tuple[int, int]
+"""Width and height, in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePlan:
+    """What becomes of one image. Sizes are in pixels; None where the family has no such thing."""
+
+    source: Size
+    """The caller's image, upright."""
+    width: int
+    """Width that the model sees, over all tiles of the grid."""
+    height: int
+    """Height that the model sees, over all tiles of the grid."""
+    resizes: tuple[Size, ...]
+    """Sizes that the pixels are resampled to, one after the other, as the model's own processor does."""
+    offset: tuple[int, int]
+    """Left and top of what the model sees, in the last of `resizes`."""
+    image_tokens: int
+    """Positions that hold the family's image token."""
+    tokens: int | None
+    """All positions that the processor writes for the image; None: not established."""
+    patches: int | None
+    """Patches that the vision encoder computes on, over all tiles."""
+    tiles: int | None
+    """Pictures handed to the encoder, the overview included."""
+    rows: int | None
+    """Rows of the tile grid."""
+    cols: int | None
+    """Columns of the tile grid."""
+    note: str
+    """What was done, in one line."""
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Caller's pixels per pixel of the last resize, across and down."""
+        width, height = self.resizes[-1]
+        return self.source[0] / width, self.source[1] / height
+
+    def to_source(self, x: float, y: float) -> tuple[float, float]:
+        """A point that the model names, in the caller's pixels."""
+        across, down = self.scale
+        return (x + self.offset[0]) * across, (y + self.offset[1]) * down
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as plain data, for JSON."""
+        return {
+            "source": list(self.source),
+            "width": self.width,
+            "height": self.height,
+            "tiles": self.tiles,
+            "rows": self.rows,
+            "cols": self.cols,
+            "patches": self.patches,
+            "image_tokens": self.image_tokens,
+            "tokens": self.tokens,
+            "scale": list(self.scale),
+            "offset": list(self.offset),
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What the caller or the card allows one image; None: no limit besides the model's own."""
+
+    tokens: int | None = None
+    pixels: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """What a strategy works out; the fields mean what they mean in ImagePlan."""
+
+    resizes: tuple[Size, ...]
+    image_tokens: int
+    patches: int
+    offset: tuple[int, int] = (0, 0)
+    seen: Size | None = None
+    """Width and height that the model sees, where they are not the last of `resizes`."""
+    tiles: int = 1
+    rows: int | None = None
+    cols: int | None = None
+
+
+P_contra = TypeVar("P_contra", contravariant=True)
+
+
+class Strategy(Protocol[P_contra]):
+    """A resize strategy: a card's parameters, the size of an image and bounds -> its geometry.
+
+    Honours the bounds as far as the family can. Raises ImageError for sizes that the model's own
+    processor refuses, with the reason.
+    """
+
+    def __call__(self, parameters: P_contra, size: Size, bounds: Bounds) -> Geometry: ...

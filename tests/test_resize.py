@@ -1,0 +1,152 @@
+"""Plans: exactly the model's own processor at full detail, budgets that only ever shrink."""
+
+from __future__ import annotations
+
+import timeit
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import registry
+from loader.errors import ImageError, UnsupportedFeatureError
+from loader.resize import STRATEGIES, plan_image
+from registry.cards import Card
+from registry.vision import SmartResize, SplitTiles
+from tests.golden_rows import rows
+
+NAMES = (*registry.families(), "smolvlm2")
+SIDES = st.integers(1, 12_000)
+
+
+def aspect(width: int, height: int) -> float:
+    return max(width, height) / min(width, height)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(row, id=f"{row['case']}-{row['width']}x{row['height']}") for _, row in rows("images")],
+)
+def test_every_golden_size_is_planned_as_the_models_own_processor_does_it(row: dict[str, Any]) -> None:
+    plan = plan_image(registry.card(row["case"]), row["width"], row["height"], detail="full")
+    seen = {"size": [plan.width, plan.height], **plan.to_dict()}
+    facts = row.keys() - {"case", "model_type", "width", "height"}
+    assert {fact: seen[fact] for fact in facts} == {fact: row[fact] for fact in facts}
+
+
+@given(name=st.sampled_from(NAMES), width=SIDES, height=SIDES)
+def test_every_size_has_a_plan_or_a_reason(name: str, width: int, height: int) -> None:
+    card = registry.card(name)
+    try:
+        plan = plan_image(card, width, height)
+    except ImageError:
+        assert aspect(width, height) > 200  # its text: the test of an overlong image below
+        return
+    assert plan.source == (width, height)
+    assert min(plan.width, plan.height, plan.image_tokens) > 0
+    assert plan.offset[0] + plan.width <= plan.resizes[-1][0]
+    assert plan.offset[1] + plan.height <= plan.resizes[-1][1]
+
+
+@given(width=SIDES, height=SIDES, tokens=st.integers(1, 20_000))
+def test_a_token_budget_is_kept_or_the_plan_says_that_it_cannot_be(
+    width: int, height: int, tokens: int
+) -> None:
+    card = registry.card("qwen2.5-vl")
+    if aspect(width, height) > 200:
+        return
+    full = plan_image(card, width, height, detail="full")
+    plan = plan_image(card, width, height, max_tokens=tokens)
+    assert plan.image_tokens <= full.image_tokens
+    assert plan.image_tokens <= tokens or "the least this model can see" in plan.note
+
+
+@given(width=SIDES, height=SIDES)
+def test_less_detail_never_takes_more_tokens(width: int, height: int) -> None:
+    card = registry.card("qwen2.5-vl")
+    if aspect(width, height) > 200:
+        return
+    counts = [plan_image(card, width, height, detail=d).image_tokens for d in ("low", "auto", "full")]  # type: ignore[arg-type]
+    assert counts == sorted(counts)
+
+
+@given(name=st.sampled_from(NAMES), width=st.integers(1, 9000), height=st.integers(1, 9000))
+def test_an_image_at_its_planned_size_is_planned_to_stay_as_it_is(name: str, width: int, height: int) -> None:
+    """The backend's processor sees the planned size and plans again: it must not resize anew."""
+    card = registry.card(name)
+    if aspect(width, height) > 200:
+        return
+    plan = plan_image(card, width, height)
+    if aspect(plan.width, plan.height) > 200:
+        return  # the model's own processor refuses this second look; the loader says so
+    again = plan_image(card, plan.width, plan.height, detail="full")
+    assert (again.width, again.height) == (plan.width, plan.height)
+    assert again.image_tokens == plan.image_tokens
+
+
+@given(name=st.sampled_from(NAMES), width=st.integers(8, 9000), height=st.integers(8, 9000))
+def test_the_corners_of_what_the_model_sees_map_back_into_the_callers_image(
+    name: str, width: int, height: int
+) -> None:
+    card = registry.card(name)
+    if aspect(width, height) > 200:
+        return
+    plan = plan_image(card, width, height)
+    left, top = plan.to_source(0, 0)
+    right, bottom = plan.to_source(plan.width, plan.height)
+    assert -1e-6 <= left < right <= width + 1e-6
+    assert -1e-6 <= top < bottom <= height + 1e-6
+    across, down = plan.scale
+    x, y = plan.to_source(plan.width / 3, plan.height / 3)
+    assert (x / across - plan.offset[0], y / down - plan.offset[1]) == pytest.approx(
+        (plan.width / 3, plan.height / 3)
+    )
+
+
+def test_the_photo_that_started_this_project_takes_its_documented_sizes() -> None:
+    card = registry.card("qwen2-vl-2b")
+    full = plan_image(card, 4032, 3024, detail="full")
+    auto = plan_image(card, 4032, 3024)
+    assert (full.patches, full.image_tokens) == (62_208, 15_552)
+    assert (auto.width, auto.height, auto.image_tokens) == (1148, 840, 1230)
+
+
+def test_an_overlong_image_is_refused_with_its_aspect_and_the_bound() -> None:
+    with pytest.raises(ImageError, match=r"4000x10 is 400 times as long as wide.*at most 200"):
+        plan_image(registry.card("qwen3-vl"), 4000, 10)
+
+
+@pytest.mark.parametrize(("width", "height"), [(0, 10), (10, 0), (-3, 4)])
+def test_a_size_without_pixels_is_refused(width: int, height: int) -> None:
+    with pytest.raises(ImageError, match="no pixels"):
+        plan_image(registry.card("gemma3"), width, height)
+
+
+def test_a_budget_of_nothing_is_refused() -> None:
+    with pytest.raises(UnsupportedFeatureError, match="max_tokens=0"):
+        plan_image(registry.card("qwen2-vl"), 10, 10, max_tokens=0)
+
+
+def test_a_family_without_vision_plans_nothing() -> None:
+    blind = registry.card("qwen2.5-vl").model_copy(update={"image": None})
+    with pytest.raises(UnsupportedFeatureError, match="takes no images"):
+        plan_image(blind, 10, 10)
+
+
+def test_a_limit_that_cannot_act_is_said_in_the_note() -> None:
+    plan = plan_image(registry.card("gemma3"), 640, 480, max_tokens=100)
+    assert plan.image_tokens == 256
+    assert "the least this model can see, though 100 tokens were asked for" in plan.note
+
+
+def test_the_explicit_dict_has_every_kind_that_a_card_may_name() -> None:
+    kinds = {SmartResize: "smart_resize", SplitTiles: "split_tiles"}
+    assert set(kinds.values()) | {"fixed"} == set(STRATEGIES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_plan_takes_microseconds(name: str) -> None:
+    card: Card = registry.card(name)
+    seconds = min(timeit.repeat(lambda: plan_image(card, 4032, 3024), number=200, repeat=5)) / 200
+    assert seconds < 200e-6  # the aim is 50; four times that leaves room for a busy machine
