@@ -1,0 +1,83 @@
+"""From what a user names to a card and a checkpoint on disk."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loader import checkpoint as checkpoints
+from loader.checkpoint import Checkpoint
+from loader.errors import CheckpointError, UnknownModelError, UnsupportedFeatureError
+from registry.catalog import packaged
+
+if TYPE_CHECKING:
+    from loader.device import Device
+    from registry.cards import Card
+
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def find(
+    name: str | os.PathLike[str],
+    *,
+    quantization: str,
+    device: Device | str | None,
+    card: Card | str | None,
+    revision: str | None,
+    trust_remote_code: bool,
+    **download: Any,
+) -> tuple[Card, Checkpoint]:
+    """The card and the checked files that `name` means; options as in `loader.load`."""
+    if _is_folder(name):
+        checkpoint = checkpoints.local(Path(name).expanduser(), trust_remote_code=trust_remote_code)
+        return _card_of(checkpoint, card), checkpoint
+    name = os.fspath(name)
+    try:
+        packaged().find(name)
+    except UnknownModelError:
+        if not _REPOSITORY.fullmatch(name):
+            raise
+        repository = name
+    else:
+        from registry.choice import choose
+
+        choice = choose(packaged(), name, quantization=quantization, device=device)
+        repository, revision = choice.repository, revision or choice.revision
+        card = card or choice.card
+    checkpoint = checkpoints.download(
+        repository, revision=revision, trust_remote_code=trust_remote_code, **download
+    )
+    return _card_of(checkpoint, card), checkpoint
+
+
+def _is_folder(name: str | os.PathLike[str]) -> bool:
+    """A path object, or a string that can only be meant as a path."""
+    if not isinstance(name, str):
+        return True
+    if name.startswith((".", "/", "~")):
+        return True
+    return "/" in name and Path(name).is_dir()
+
+
+def _card_of(checkpoint: Checkpoint, card: Card | str | None) -> Card:
+    """The named card, or the one family that has the checkpoint's model type; they must agree."""
+    catalog = packaged()
+    if isinstance(card, str):
+        card = catalog.card(catalog.find(card).without_quantization())
+    if card is None:
+        target = catalog.find_model_type(checkpoint.model_type)
+        if target is None:
+            raise UnsupportedFeatureError(
+                f"{checkpoint.folder.name} is of model type {checkpoint.model_type!r}, and no card is for "
+                "that, or more than one. "
+                "Name the card that fits (card=NAME, --card NAME), or write one: docs/cards.md."
+            )
+        return catalog.card(target)
+    if checkpoint.model_type not in card.backend.model_types:
+        raise CheckpointError(
+            f"{checkpoint.folder.name} is of model type {checkpoint.model_type!r}, and {card.name} "
+            f"takes {' or '.join(card.backend.model_types)}. Name the card that it belongs to."
+        )
+    return card

@@ -1,0 +1,39 @@
+"""An image and its plan -> the pixels that the model's own processor would make of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import PIL.Image
+
+if TYPE_CHECKING:
+    from loader.resize import ImagePlan
+
+Resample = Literal["bilinear", "bicubic", "lanczos"]
+
+_FILTERS = {
+    "bilinear": PIL.Image.Resampling.BILINEAR,
+    "bicubic": PIL.Image.Resampling.BICUBIC,
+    "lanczos": PIL.Image.Resampling.LANCZOS,
+}
+
+WHOLE_PIXELS = 16_000_000
+"""Up to here a crop is cut from the whole resized image, which is exact. Beyond, only the part that
+stays is computed: a strip of 1 x 12,000 pixels would otherwise pass through an image of gigabytes."""
+
+
+def fit_image(image: PIL.Image.Image, plan: ImagePlan, resample: Resample) -> PIL.Image.Image:
+    """`image` (upright RGB) resampled and cropped as `plan` says: plan.width x plan.height pixels."""
+    chosen = _FILTERS[resample]
+    for size in plan.resizes[:-1]:
+        image = image.resize(size, chosen)
+    wide, high = plan.resizes[-1]
+    left, top = plan.offset
+    right, bottom = left + plan.width, top + plan.height
+    if wide * high <= WHOLE_PIXELS:
+        image = image.resize((wide, high), chosen)
+        return image if image.size == (plan.width, plan.height) else image.crop((left, top, right, bottom))
+    # Pillow takes this box in single precision, so single pixels may differ by a level or two.
+    across, down = image.width / wide, image.height / high
+    box = (left * across, top * down, min(right * across, image.width), min(bottom * down, image.height))
+    return image.resize((plan.width, plan.height), chosen, box=box)

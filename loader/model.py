@@ -1,0 +1,281 @@
+"""A model that is loaded: ask it about images.
+
+The way of a call: messages -> prompt (loader.prompt), sources -> images (loader.image) -> plans
+(loader.resize) -> pixels at the planned size (loader.fit) -> tensors, counted against the plan ->
+text (loader.backend).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loader.backend import Backend, Inputs, Sampling, peak_memory, reset_peak_memory
+from loader.errors import CheckpointError, MessageError, UnsupportedFeatureError
+from loader.image import describe, open_image
+from loader.messages import conversation
+from loader.prompt import Prompt, render
+from loader.resize import Detail, plan_image
+from loader.response import Response, SeenImage, Timings
+from loader.stream import AsyncStream, Steps, Stream
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+    from loader.checkpoint import Checkpoint
+    from loader.device import Device
+    from registry.cards import Card
+
+Messages = str | Sequence[Mapping[str, Any]]
+"""A question, or messages as in loader.messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A call, ready to run."""
+
+    prompt: Prompt
+    images: tuple[SeenImage, ...]
+    inputs: Inputs
+    seconds: float
+
+
+class VisionModel:
+    """A loaded model. One answer is written at a time; calls from other threads wait their turn."""
+
+    def __init__(self, card: Card, checkpoint: Checkpoint, backend: Backend) -> None:
+        self.card = card
+        self.checkpoint = checkpoint
+        self._backend = backend
+        self._busy = threading.Lock()
+        self._busy_thread: int | None = None
+
+    def __repr__(self) -> str:
+        where = self.checkpoint.repository or self.checkpoint.folder
+        return f"<VisionModel {self.card.name} from {where}>"
+
+    def generate(self, prompt: Messages, images: Any = (), **options: Any) -> Response:
+        """Answer `prompt`, a question or a list of messages.
+
+        `images` is one source or a list: path, URL, bytes, file object, PIL image, array. With a
+        question they stand before its text; with messages they fill the image parts that have no
+        source of their own, in order. `options` are those of `stream`.
+        """
+        stream = self.stream(prompt, images, **options)
+        for _ in stream:
+            pass
+        return stream.response
+
+    def stream(
+        self,
+        prompt: Messages,
+        images: Any = (),
+        *,
+        system: str | None = None,
+        max_tokens: int = 512,
+        temperature: float = 0.0,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        repetition_penalty: float | None = None,
+        seed: int | None = None,
+        detail: Detail = "auto",
+        max_image_tokens: int | None = None,
+        max_image_pixels: int | None = None,
+        continue_final_message: bool = False,
+        allow_private_urls: bool = False,
+        **prompt_options: bool,
+    ) -> Stream:
+        """As `generate`, with the text as it is written; `.response` is there at the end.
+
+        Everything is checked before this returns: the stream itself only generates.
+
+        Raises MessageError, ImageError, UnsupportedFeatureError for what cannot be asked, and
+        CheckpointError where the processor disagrees with the card.
+        """
+        sampling = Sampling(max_tokens, temperature, top_p, top_k, repetition_penalty, seed)
+        start = time.perf_counter()
+        sources = _listed(images)
+        messages = conversation(prompt, len(sources), system)
+        rendered = render(
+            self.card,
+            messages,
+            True,
+            continue_final_message,
+            None,
+            **prompt_options,
+        )
+        seen, pixels = [], []
+        for source in _matched(rendered.images, sources):
+            look, fitted = self._look(source, detail, max_image_tokens, max_image_pixels, allow_private_urls)
+            seen.append(look)
+            pixels.append(fitted)
+        inputs = self._inputs(rendered, seen, pixels)
+        prepared = Prepared(rendered, tuple(seen), inputs, time.perf_counter() - start)
+        return Stream(self._run(prepared, sampling))
+
+    async def generate_async(self, prompt: Messages, images: Any = (), **options: Any) -> Response:
+        """As `generate`, in a thread: the event loop stays free. Cancelling stops the model."""
+        stream = self.stream_async(prompt, images, **options)
+        async with stream:
+            async for _ in stream:
+                pass
+            return stream.response
+
+    def stream_async(self, prompt: Messages, images: Any = (), **options: Any) -> AsyncStream:
+        """As `stream`, for `async for`. Preparation, too, happens in the thread."""
+        return AsyncStream(lambda: self.stream(prompt, images, **options))
+
+    def _look(
+        self,
+        source: Any,
+        detail: Detail,
+        max_tokens: int | None,
+        max_pixels: int | None,
+        allow_private_urls: bool,
+    ) -> tuple[SeenImage, PIL.Image.Image]:
+        """Open one image, plan it, bring it to the planned size."""
+        from loader.fit import fit_image
+
+        spec = self.card.image
+        assert spec is not None  # noqa: S101  # render refuses images where the card has none
+        image = open_image(source, background=spec.background, allow_private_urls=allow_private_urls)
+        plan = plan_image(self.card, image.width, image.height, detail, max_tokens, max_pixels)
+        return SeenImage(describe(source), plan), fit_image(image, plan, spec.resample)
+
+    def _inputs(self, prompt: Prompt, seen: Sequence[SeenImage], pixels: Sequence[PIL.Image.Image]) -> Inputs:
+        """Tensors, counted against the plans: a difference is an error, never an answer."""
+        spec = self.card.image
+        if spec is not None:
+            _refuse_forged_images(prompt, (spec.token, spec.placeholder.strip()))
+        inputs = self._backend.prepare(prompt.text, pixels, spec.token if spec else None)
+        planned = sum(look.plan.image_tokens for look in seen)
+        if inputs.image_tokens != planned:
+            raise CheckpointError(
+                f"The plan has {planned:,} image tokens and the processor made {inputs.image_tokens:,}: "
+                "the checkpoint's settings differ from the card's. "
+                "Name the model that the checkpoint is: load(folder, card=NAME)."
+            )
+        context = self.card.model.context if self.card.model else None
+        if context is not None and inputs.prompt_tokens > context:
+            raise UnsupportedFeatureError(
+                f"The prompt takes {inputs.prompt_tokens:,} positions and {self.card.name} was "
+                f"released for {context:,}. Use fewer or smaller images (max_image_tokens=)."
+            )
+        return inputs
+
+    def _run(self, prepared: Prepared, sampling: Sampling) -> Steps:
+        with self._turn():
+            reset_peak_memory()
+            started = first = time.perf_counter()
+            text, tokens, reason = [], 0, "length"
+            for piece in self._backend.generate(prepared.inputs, sampling):
+                if not tokens:
+                    first = time.perf_counter()
+                tokens = piece.tokens
+                reason = piece.finish_reason or reason
+                text.append(piece.text)
+                yield piece.text
+            ended = time.perf_counter()
+            return Response(
+                text="".join(text),
+                finish_reason=reason,
+                prompt=prepared.prompt.text,
+                prompt_tokens=prepared.inputs.prompt_tokens,
+                image_tokens=prepared.inputs.image_tokens,
+                completion_tokens=tokens,
+                images=prepared.images,
+                timings=Timings(prepared.seconds, first - started, ended - first),
+                peak_memory=peak_memory(),
+            )
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """The backend keeps state between tokens: two answers at a time would mix."""
+        me = threading.get_ident()
+        if self._busy_thread == me:
+            raise UnsupportedFeatureError(
+                "Another stream of this model is still open. Read it to its end or close it first."
+            )
+        with self._busy:
+            self._busy_thread = me
+            try:
+                yield
+            finally:
+                self._busy_thread = None
+
+
+def load(
+    name: str | os.PathLike[str],
+    *,
+    quantization: str = "auto",
+    device: Device | str | None = None,
+    card: Card | str | None = None,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+    trust_remote_code: bool = False,
+    progress: bool = True,
+) -> VisionModel:
+    """Load a model: a name ("qwen2.5-vl-32b", "qwen2.5-vl-32b@6bit"), a hub repository, or a folder.
+
+    `card` names the model that a folder or an unlisted repository holds; without it the checkpoint's
+    `model_type` decides, when one family has it. `revision` is a branch, tag or commit of the hub.
+    `trust_remote_code` lets Python inside the checkpoint run with your rights.
+
+    Raises UnknownModelError, CheckpointError, UnsupportedFeatureError.
+    """
+    from loader.find import find
+
+    found, checkpoint = find(
+        name,
+        quantization=quantization,
+        device=device,
+        card=card,
+        revision=revision,
+        cache_dir=None if cache_dir is None else Path(cache_dir),
+        local_files_only=local_files_only,
+        trust_remote_code=trust_remote_code,
+        progress=progress,
+    )
+    backend = Backend(checkpoint.folder, found.backend, trust_remote_code=trust_remote_code)
+    return VisionModel(found, checkpoint, backend)
+
+
+def _refuse_forged_images(prompt: Prompt, tokens: Sequence[str]) -> None:
+    """The processor gets one string and would take a token that a user typed for an image."""
+    for segment in prompt.segments:
+        if segment.kind != "text":
+            continue
+        found = next((token for token in tokens if token in segment.text), None)
+        if found is not None:
+            raise MessageError(
+                f"The text holds {found!r}, the model's own image token, which would be taken for an "
+                "image. Take it out of the text, or write it with a space inside."
+            )
+
+
+def _listed(images: Any) -> list[Any]:
+    """One source or several, as a list."""
+    if images is None:
+        return []
+    if isinstance(images, (list, tuple)):
+        return list(images)
+    return [images]
+
+
+def _matched(slots: Sequence[Any], sources: Sequence[Any]) -> list[Any]:
+    """A source for every placeholder: its own, or the next of the call's images."""
+    empty = sum(slot is None for slot in slots)
+    if empty != len(sources):
+        raise MessageError(
+            f"The messages have {empty} image parts without a source, and the number of images given is "
+            f'{len(sources)}. Put one {{"type": "image"}} into the messages for each image, where it belongs.'
+        )
+    rest = iter(sources)
+    return [next(rest) if slot is None else slot for slot in slots]

@@ -1,0 +1,50 @@
+"""Fixtures. No test touches the user's files or any network beyond this machine."""
+
+from __future__ import annotations
+
+import functools
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+# Before anything imports the hub's client, which reads these once.
+_HOME = tempfile.TemporaryDirectory(prefix="mlx-cards-tests-")
+os.environ |= {
+    "HF_HOME": _HOME.name,
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "NO_COLOR": "1",
+}
+
+ROOT = Path(__file__).parent.parent
+PHOTO = ROOT / "examples" / "dandelion.jpg"
+
+
+@pytest.fixture(scope="session")
+def photo() -> Path:
+    """A photograph of 4032 x 2988 pixels, stored turned, with EXIF orientation 6."""
+    return PHOTO
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folders with random weights of real architectures, each built once."""
+    from tools.random_checkpoint import build
+
+    folder = tmp_path_factory.mktemp("checkpoints")
+
+    @functools.cache
+    def make(name: str) -> Path:
+        return build(name, folder / name)
+
+    return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_up() -> Iterator[None]:
+    yield
+    _HOME.cleanup()
