@@ -1,0 +1,70 @@
+"""The command `mlx-cards`: one module for each subcommand.
+
+Exit codes: 0 done, 1 findings or a refused request, 2 wrong usage, 3 a bug of this project.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from loader.cli.list_models import list_models
+from loader.cli.plan import plan
+from loader.cli.prompt import prompt
+from loader.cli.run import run
+from loader.cli.show import show
+from loader.errors import MLXCardsError
+
+__all__ = ["cli", "main"]
+
+BUG = 3
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="mlx-cards", prog_name="mlx-cards")
+def cli() -> None:
+    """Vision-language models on MLX: know the prompt, the pixels and the tokens before you load.
+
+    \b
+    mlx-cards list
+    mlx-cards show qwen2.5-vl-32b
+    mlx-cards plan qwen2.5-vl-32b photo.jpg 1920x1080
+    mlx-cards prompt qwen2.5-vl-32b -p "What is this?" -i photo.jpg
+    mlx-cards run qwen2.5-vl-7b -p "What is this?" -i photo.jpg
+    """
+
+
+for _command in (list_models, show, plan, prompt, run):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Entry point: no traceback for a user's mistake."""
+    try:
+        cli.main(prog_name="mlx-cards", standalone_mode=False)
+    except MLXCardsError as error:
+        _stop(f"error: {error}", 1)
+    except click.exceptions.Abort:
+        _stop("interrupted", INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough. Python would complain again when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        if os.environ.get("MLX_CARDS_DEBUG"):
+            raise
+        _stop(
+            f"This is a bug in mlx-cards: {type(error).__name__}: {error}\n"
+            "Run it again with MLX_CARDS_DEBUG=1 and report what it prints.",
+            BUG,
+        )
+
+
+def _stop(message: str, code: int) -> None:
+    click.echo(message, err=True)
+    sys.exit(code)

@@ -1,0 +1,52 @@
+"""`mlx-cards list`: every model with its size, context and quantizations."""
+
+from __future__ import annotations
+
+import click
+
+import registry
+from loader.cli.common import as_json, print_json, table
+from registry.cards import Card
+
+
+@click.command("list")
+@click.argument("part", required=False)
+@as_json
+def list_models(part: str | None, as_json: bool) -> None:
+    """List the models, or those whose name contains PART.
+
+    \b
+    mlx-cards list
+    mlx-cards list qwen
+    """
+    cards = [registry.card(name) for name in registry.names() if (part or "").lower() in name]
+    if as_json:
+        print_json([_row(card) for card in cards])
+    elif cards:
+        heading = ("model", "parameters", "context", "quantizations")
+        table([heading, *(tuple(_cells(card)) for card in cards)])
+        click.echo(f"\n{len(cards)} models of {len({card.id for card in cards})} families")
+    else:
+        click.echo(f"No model's name contains {part!r}. `mlx-cards list` shows all of them.")
+
+
+def _row(card: Card) -> dict[str, object]:
+    model = card.model
+    assert model is not None  # noqa: S101  # names() holds models only
+    return {
+        "name": card.name,
+        "family": card.id,
+        "parameters": model.parameters,
+        "context": model.context,
+        "quantizations": list(model.quantizations),
+    }
+
+
+def _cells(card: Card) -> list[str]:
+    row = _row(card)
+    return [
+        card.name,
+        f"{card.model.parameters / 1e9:.1f} B" if card.model else "",
+        f"{row['context']:,}",
+        " ".join(card.model.quantizations if card.model else ()) or "-",
+    ]

@@ -1,0 +1,86 @@
+"""`mlx-cards show`: what the card says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+import registry
+from loader.cli.common import as_json, print_json
+from registry.cards import Card, Model
+from registry.choice import gigabytes
+from registry.vision import Fixed, Image, SmartResize, SplitTiles
+
+
+@click.command()
+@click.argument("name")
+@as_json
+def show(name: str, as_json: bool) -> None:
+    """Show the card of a model or a family.
+
+    \b
+    mlx-cards show qwen2.5-vl-32b
+    mlx-cards show smolvlm --json
+    """
+    card = registry.card(name)
+    if as_json:
+        print_json({"name": card.name, "family": card.id, **card.model_dump(mode="json")})
+        return
+    for label, value in summary(card):
+        click.echo(f"{click.style(label.ljust(14), bold=True)}{value}")
+
+
+def summary(card: Card) -> Iterator[tuple[str, str]]:
+    """The card in lines of label and value."""
+    model = card.model
+    yield card.name, card.title
+    if model is None:
+        yield "models", ", ".join(n for n in registry.names() if registry.card(n).id == card.id)
+    else:
+        yield from _model(card, model)
+    yield "license", (model.license if model and model.license else card.license)
+    yield "backend", f"{card.backend.package} {card.backend.requires}, {card.backend.processor}"
+    if card.image is not None:
+        yield "image", card.image.placeholder
+        yield "resize", resize_words(card.image)
+        yield "budget", budget_words(card.image)
+    for source in card.sources:
+        yield "source", f"{source.url or source.package} ({', '.join(source.facts)})"
+
+
+def _model(card: Card, model: Model) -> Iterator[tuple[str, str]]:
+    yield "family", card.id
+    yield "original", model.source
+    yield "parameters", f"{model.parameters:,}"
+    yield "context", f"{model.context:,} positions"
+    for quantization, weights in model.quantizations.items():
+        size = "size unknown" if weights.bytes is None else f"{gigabytes(weights.bytes)} of weights"
+        yield quantization, f"{weights.repository} ({size})"
+
+
+def resize_words(image: Image) -> str:
+    """The resize strategy in one line."""
+    resize = image.resize
+    match resize:
+        case SmartResize():
+            side = resize.patch * resize.merge
+            return (
+                f"multiples of {side} pixels, {resize.min_pixels:,} to {resize.max_pixels:,} pixels, "
+                f"one token per {side} x {side}"
+            )
+        case Fixed():
+            how = "stretched" if resize.fit == "stretch" else "scaled and cropped"
+            return f"{how} to {resize.width} x {resize.height}, {resize.tokens} tokens"
+        case SplitTiles():
+            return (
+                f"longest edge {resize.longest_edge}, tiles of {resize.tile} and an overview, "
+                f"{resize.tokens_per_tile} tokens each"
+            )
+
+
+def budget_words(image: Image) -> str:
+    """The recommended budget in one line."""
+    if image.budget is None:
+        return "none recommended: what the model's own processor does"
+    return f"{image.budget.tokens:,} tokens an image unless you say otherwise"

@@ -1,0 +1,152 @@
+"""The command: answers for people, JSON for programs, help with examples."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import registry
+from tests.command import Result, mlx_cards
+
+Run = Callable[..., Result]
+COMMANDS = ["list", "show", "plan", "prompt", "run"]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    return functools.partial(mlx_cards, capsys=capsys, monkeypatch=monkeypatch)
+
+
+def test_help_of_the_command_shows_every_subcommand_with_an_example(run: Run) -> None:
+    result = run("--help")
+    assert result.code == 0
+    for command in COMMANDS:
+        assert f"mlx-cards {command}" in result.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_subcommand_shows_an_example(run: Run, command: str) -> None:
+    result = run(command, "--help")
+    assert result.code == 0
+    assert f"\n  mlx-cards {command}" in result.out
+
+
+def test_no_arguments_show_the_help(run: Run) -> None:
+    assert "mlx-cards plan" in (result := run()).out + result.err
+
+
+def test_the_version_is_that_of_the_package(run: Run) -> None:
+    assert run("--version").out.startswith("mlx-cards, version 0.")
+
+
+def test_list_names_every_model_and_counts_them(run: Run) -> None:
+    out = run("list").out
+    assert all(name in out for name in registry.names())
+    assert f"{len(registry.names())} models of {len(registry.families())} families" in out
+
+
+def test_list_takes_a_part_of_a_name(run: Run) -> None:
+    rows = json.loads(run("list", "GEMMA", "--json").out)
+    assert {row["family"] for row in rows} == {"gemma3"}
+
+
+def test_list_without_a_match_says_so(run: Run) -> None:
+    assert "'nothing'" in run("list", "nothing").out
+
+
+@pytest.mark.parametrize("name", [*registry.families(), *registry.names()])
+def test_show_has_every_card_for_people_and_for_programs(run: Run, name: str) -> None:
+    shown = run("show", name)
+    data = json.loads(run("show", name, "--json").out)
+    assert shown.code == 0
+    assert registry.card(name).title in shown.out
+    assert data["name"] == name
+    assert data["image"]["token"] == registry.card(name).image.token  # type: ignore[union-attr]
+
+
+def test_plan_says_size_and_tokens_of_files_and_sizes(run: Run, photo: Path) -> None:
+    out = run("plan", "qwen2.5-vl-32b", str(photo), "4032x3024").out
+    assert "4032x2988 seen at 1148x840: 1,230 image tokens" in out
+    assert "4032x3024 seen at 1148x840: 1,230 image tokens" in out
+    assert "2,460 image tokens of 128,000 positions" in out
+
+
+def test_plan_keeps_the_budget_that_is_asked_for(run: Run) -> None:
+    data = json.loads(run("plan", "qwen3-vl-8b", "1000x20000", "--max-image-tokens", "600", "--json").out)
+    assert data["image_tokens"] <= 600
+    assert data["images"][0]["source"] == [1000, 20000]
+    full = json.loads(run("plan", "qwen3-vl-8b", "1000x20000", "--detail", "full", "--json").out)
+    assert full["image_tokens"] > 10_000
+
+
+def test_prompt_is_byte_for_byte_the_prompt(run: Run) -> None:
+    result = run("prompt", "qwen3-vl-8b", "-p", "What is this?", "-i", "a.jpg")
+    assert result.out == (
+        "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>What is this?<|im_end|>\n"
+        "<|im_start|>assistant\n\n"
+    )
+
+
+def test_prompt_reads_a_conversation_from_standard_input(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    messages = [
+        {"role": "user", "content": [{"type": "image", "image": "a.jpg"}, "Hi"]},
+        {"role": "assistant", "content": "It"},
+    ]
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(messages)))
+    data = json.loads(run("prompt", "gemma3-4b", "--messages", "-", "--continue", "--json").out)
+    assert data["prompt"].endswith("<start_of_turn>model\nIt")
+    assert [s["kind"] for s in data["segments"]].count("image") == 1
+
+
+def test_run_answers_about_a_photo_and_says_what_was_done(
+    run: Run, checkpoint: Callable[[str], Path], photo: Path
+) -> None:
+    folder = str(checkpoint("gemma3"))
+    result = run("run", folder, "-p", "What is this?", "-i", str(photo), "--max-tokens", "4")
+    assert result.code == 0
+    assert "dandelion.jpg: 4032x2988 seen at 896x896: 256 image tokens" in result.err
+    assert "4 answered (length)" in result.err
+    data = json.loads(
+        run("run", folder, "-p", "What is this?", "-i", str(photo), "--max-tokens", "4", "--json").out
+    )
+    assert result.out == data["text"] + "\n"
+    assert data["usage"]["image_tokens"] == 256
+
+
+def test_a_bug_ends_with_its_own_exit_code_and_without_a_traceback(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "names", lambda: 1 / 0)
+    result = run("list")
+    assert result.code == 3
+    assert "This is a bug in mlx-cards: ZeroDivisionError" in result.err
+    assert "Traceback" not in result.err
+
+
+def test_a_bug_is_shown_whole_to_whoever_asks_for_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "names", lambda: 1 / 0)
+    monkeypatch.setenv("MLX_CARDS_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        run("list")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nothing",),
+        ("plan", "gemma3-4b"),
+        ("plan", "gemma3-4b", "10x10", "--detail", "max"),
+        ("prompt", "gemma3-4b"),
+        ("prompt", "gemma3-4b", "-p", "x", "--messages", "y"),
+        ("run", "gemma3-4b", "-p", "x", "--max-tokens", "0"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_points_to_the_help(run: Run, arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
+    assert result.code == 2
+    assert "Usage: mlx-cards" in result.err
