@@ -16,7 +16,7 @@ WORKING_SET_SHARE = 0.75
 """Metal's recommended working set on Macs of up to 128 GB is 0.75 to 0.78 of the memory (published
 crash reports of MLX users); the lower end is the cautious one."""
 
-_NAME = re.compile(r"(m[1-9])(?:-(pro|max|ultra))?-(\d{1,4})gb")
+_NAME = re.compile(r"(m[1-9])(?:-(pro|max|ultra))?-([1-9]\d{0,3})gb")
 
 
 @dataclass(frozen=True, slots=True)

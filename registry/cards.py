@@ -9,16 +9,22 @@ scalars are replaced. `Card` is always the card as one model (or the family itse
 from __future__ import annotations
 
 import datetime
+import json
 from typing import Any, Literal, get_args
 
 from pydantic import Field, PositiveInt, PrivateAttr, model_validator
 
 from registry.grammar import Data, Prompt
+from registry.naming import model_name
 from registry.vision import Image
 
 Quantization = Literal["3bit", "4bit", "5bit", "6bit", "8bit", "16bit", "fp16", "bf16"]
 PRECISION: tuple[Quantization, ...] = get_args(Quantization)
 """From coarse to fine. 16bit: two bytes a weight, which of the two formats is not established."""
+REPOSITORY = r"^[\w.-]+/[\w.-]+$"
+"""A hub repository, owner/name."""
+COMMIT = r"^[0-9a-f]{40}$"
+"""A commit of a hub repository; a branch moves, and with it what was checked."""
 
 
 class Backend(Data):
@@ -92,9 +98,9 @@ class TextTower(Data):
 class Weights(Data):
     """One published quantization of a model."""
 
-    repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    repository: str = Field(pattern=REPOSITORY)
     """Hub repository, owner/name."""
-    revision: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
+    revision: str | None = Field(None, pattern=COMMIT)
     """Commit that was checked. Absent: the newest one is resolved to a commit when loading."""
     bytes: PositiveInt | None = None
     """Bytes of weights when converted with the card's backend version. The hub's own files may differ."""
@@ -115,7 +121,7 @@ class Model(Data):
     """Positions that the model was released for."""
     license: str | None = None
     """SPDX id or hub licence name, where it differs from the family's."""
-    source: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    source: str = Field(pattern=REPOSITORY)
     """Hub repository of the original weights."""
     quantizations: dict[Quantization, Weights] = Field(default_factory=dict)
     """Published MLX conversions. Only repositories that are known to exist."""
@@ -200,15 +206,12 @@ class Card(Data):
         Raises pydantic.ValidationError; `registry.catalog` turns it into a CardError with a place.
         """
         model: dict[str, Any] = data["models"][key] if key is not None else {}
-        card = cls.model_validate(merge(data, model.get("override", {})))
+        merged = merge(data, model.get("override", {}))
+        # By way of JSON, where strict means: no text for a number and no 1 for true, but a list is a list.
+        card = cls.model_validate_json(json.dumps(merged, default=str), strict=True)
         card._id, card._key = id, key
         card._name = id if key is None else model_name(id, key, model)
         return card
-
-
-def model_name(family: str, key: str, data: dict[str, Any]) -> str:
-    """The full name of the model with that `data`: its own, or the family's id and its key."""
-    return str(data.get("name") or f"{family}-{key}")
 
 
 def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import difflib
 import functools
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from loader.errors import CardError, UnknownModelError, UnsupportedFeatureError
+from registry.naming import Target, either, fold, model_name, model_types, names_of, natural
 
 if TYPE_CHECKING:
     from registry.cards import Card
 
 CARDS = Path(__file__).parent / "models"
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a name means: a family, one of its models, or one quantization of a model."""
-
-    family: str
-    model: str | None = None
-    quantization: str | None = None
-
-    def without_quantization(self) -> Target:
-        """The same model: a card does not depend on the quantization."""
-        return replace(self, quantization=None)
 
 
 class Catalog:
@@ -48,6 +33,9 @@ class Catalog:
         for family in self._data:
             for name, target in self._names(family):
                 self._add(name, target)
+        for model_type in dict.fromkeys(t for data in self._data.values() for t in model_types(data)):
+            if (only := self.find_model_type(model_type)) is not None:
+                self._add(model_type, only)
 
     def families(self) -> tuple[str, ...]:
         """Ids of all cards, in natural order."""
@@ -55,8 +43,6 @@ class Catalog:
 
     def names(self) -> tuple[str, ...]:
         """Full names of all models, in natural order."""
-        from registry.cards import model_name
-
         full = [
             model_name(family, key, model)
             for family, data in self._data.items()
@@ -80,7 +66,7 @@ class Catalog:
 
     def find_model_type(self, model_type: str) -> Target | None:
         """The family whose checkpoints have this `model_type`, None if no single one has."""
-        families = [f for f, data in self._data.items() if model_type in _model_types(data)]
+        families = [f for f, data in self._data.items() if model_type in model_types(data)]
         return Target(families[0]) if len(families) == 1 else None
 
     def _card(self, target: Target) -> Card:  # cached as `card`
@@ -90,6 +76,8 @@ class Catalog:
         from registry.reader import card_error
 
         path, key = self._paths[target.family], target.model
+        if key is not None:
+            self.card(Target(target.family))  # a fault of the family is found at its own place
         try:
             return Card.from_data(self._data[target.family], id=target.family, key=key)
         except ValidationError as error:
@@ -98,7 +86,8 @@ class Catalog:
 
     def _names(self, family: str) -> list[tuple[str, Target]]:
         try:
-            return list(_names(family, self._data[family]))
+            model_types(self._data[family])
+            return list(names_of(family, self._data[family]))
         except (AttributeError, KeyError, TypeError):
             self._card(Target(family))  # malformed: validation says what and where
             raise
@@ -106,24 +95,25 @@ class Catalog:
     def _quantized(self, name: str, target: Target, quantization: str) -> Target:
         if target.model is None:
             raise UnknownModelError(self._choose_a_model(target.family), name=name)
-        there = self._data[target.family]["models"][target.model].get("quantizations", {})
+        model = self._data[target.family]["models"][target.model]
+        there = model.get("quantizations", {})
         if quantization.lower() not in there:
-            have = ", ".join(there) or "none"
+            if there:
+                todo = f"Choose one of: {', '.join(there)}."
+            else:
+                todo = f"Convert {model['source']} with mlx_vlm.convert and load the folder."
             raise UnsupportedFeatureError(
-                f"{name.partition('@')[0]} has no published {quantization!r} quantization. "
-                f"Choose one of: {have}."
+                f"{name.partition('@')[0]} has no published {quantization!r} quantization. {todo}"
             )
         return Target(target.family, target.model, quantization.lower())
 
     def _choose_a_model(self, family: str) -> str:
-        from registry.cards import model_name
-
         models = self._data[family]["models"]
-        full = ", ".join(model_name(family, key, model) for key, model in models.items())
-        return f"{family} is a family, not one model. Choose one of: {full}."
+        full = sorted((model_name(family, key, model) for key, model in models.items()), key=natural)
+        return f"{family} is a family, not one model. Choose one of: {', '.join(full)}."
 
     def model_of(self, name: str) -> Target:
-        """As `find`, for calls that need one model: a family with several is refused."""
+        """As `find`, for calls that need one model: a family is refused."""
         target = self.find(name)
         if target.model is None:
             raise UnknownModelError(self._choose_a_model(target.family), name=name)
@@ -132,7 +122,7 @@ class Catalog:
     def _add(self, name: str, target: Target) -> None:
         key = fold(name)
         other = self._targets.setdefault(key, target)
-        # A family may share its name with its own model_type; two cards may not share any.
+        # A family may share its name with its own model_type; two cards may share no name.
         if other != target:
             raise CardError(
                 f"the name {name!r} already means {other.model or other.family} in {other.family}.yaml. "
@@ -142,52 +132,18 @@ class Catalog:
         self._shown.setdefault(key, name)
 
     def _unknown(self, name: str, base: str) -> UnknownModelError:
-        close = difflib.get_close_matches(fold(base), list(self._shown), 3, cutoff=0.6)
+        # Repositories share their owner, which alone must not make them alike.
+        cutoff = 0.9 if "/" in base else 0.6
+        close = difflib.get_close_matches(fold(base), list(self._shown), 3, cutoff=cutoff)
         suggestions = tuple(self._shown[key] for key in close)
         what = f"No model is called {name!r}, and a name is never resolved to one that looks like it."
         if suggestions:
             todo = f"Did you mean {either(suggestions)}?"
+        elif "/" in base:
+            todo = "A hub repository that no card lists is recognised by its config when it is loaded."
         else:
             todo = "`mlx-cards list` shows all names; a checkpoint folder is given by its path."
         return UnknownModelError(f"{what} {todo}", name=name, suggestions=suggestions)
-
-
-def fold(name: str) -> str:
-    """The form in which names are compared."""
-    return re.sub(r"[_.]", "-", name.strip().lower())
-
-
-def either(names: Sequence[str]) -> str:
-    """Names as a choice in a sentence: "a, b or c"."""
-    return " or ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
-
-
-def natural(name: str) -> list[tuple[int, float, str]]:
-    """Sort key under which 3b comes before 32b."""
-    parts = re.split(r"(\d+(?:\.\d+)?)", name)
-    return [(1, float(p), "") if p[:1].isdigit() else (0, 0.0, p) for p in parts if p]
-
-
-def _model_types(data: dict[str, Any]) -> list[str]:
-    return list(data.get("backend", {}).get("model_types", ()))
-
-
-def _names(family: str, data: dict[str, Any]) -> Iterator[tuple[str, Target]]:
-    """All names of a card with what they mean."""
-    from registry.cards import model_name
-
-    of_family = Target(family)
-    for name in (family, *data.get("aliases", ()), *_model_types(data)):
-        yield name, of_family
-    for key, model in data.get("models", {}).items():
-        target = Target(family, key)
-        yield model_name(family, key, model), target
-        for name in model.get("aliases", ()):
-            yield name, target
-        if source := model.get("source"):
-            yield source, target
-        for quantization, weights in model.get("quantizations", {}).items():
-            yield weights["repository"], Target(family, key, quantization)
 
 
 @functools.cache

@@ -42,8 +42,13 @@ def choose(catalog: Catalog, name: str, *, quantization: str, device: Device | s
     Raises UnknownModelError, or UnsupportedFeatureError where no conversion is known.
     """
     target = catalog.model_of(name)
-    if quantization != "auto" and target.quantization is None:
-        target = catalog.find(f"{name}@{quantization}")
+    if quantization != "auto":
+        if target.quantization not in {None, quantization.lower()}:
+            raise UnsupportedFeatureError(
+                f"{name} is {target.quantization}, and quantization={quantization!r} asks for another. "
+                "Leave one of them out."
+            )
+        target = catalog.find(f"{name.partition('@')[0]}@{quantization}")
     card = catalog.card(target.without_quantization())
     model = card.model
     assert model is not None  # noqa: S101  # model_of never returns a family
@@ -81,10 +86,13 @@ def _best(model: Model, device: Device | str | None) -> tuple[str, str]:
             )
     smallest = fine_to_coarse[-1]
     size = model.quantizations[smallest].bytes
-    known = "of unknown size" if size is None else f"of {gigabytes(size)}"
+    if size is None:
+        leave = "its weights are of unknown size, and may or may not fit"
+    else:
+        leave = f"its weights of {gigabytes(size)} leave little or no room in"
     return smallest, (
-        f"The smallest there is; weights {known} leave little or no room in the "
-        f"{gigabytes(machine.working_set)} that the GPU may use on {machine.name} (estimate)."
+        f"The smallest there is; {leave} the {gigabytes(machine.working_set)} that the GPU may use on "
+        f"{machine.name} (estimate)."
     )
 
 

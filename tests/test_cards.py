@@ -16,7 +16,7 @@ from tests.golden_rows import GOLDEN, golden
 
 FIRST_LINE = "# yaml-language-server: $schema=../../schemas/card.schema.json"
 FACT_GROUPS = ("backend", "prompt", "image", "memory", "models", "license")
-BITS = {"3bit": 3, "4bit": 4, "5bit": 5, "6bit": 6, "8bit": 8, "fp16": 16, "bf16": 16}
+BITS = {"3bit": 3, "4bit": 4, "5bit": 5, "6bit": 6, "8bit": 8, "16bit": 16, "fp16": 16, "bf16": 16}
 
 EVERY_FAMILY = pytest.mark.parametrize("family", registry.families())
 EVERY_MODEL = pytest.mark.parametrize("name", registry.names())

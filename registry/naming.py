@@ -1,0 +1,71 @@
+"""Names: how they are compared, sorted and spelled out, and what those in a card's data mean.
+
+Works on data that is not validated yet, so that resolving a name costs no validation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a name means: a family, one of its models, or one quantization of a model."""
+
+    family: str
+    model: str | None = None
+    quantization: str | None = None
+
+    def without_quantization(self) -> Target:
+        """The same model: a card does not depend on the quantization."""
+        return replace(self, quantization=None)
+
+
+def fold(name: str) -> str:
+    """The form in which names are compared."""
+    return re.sub(r"[_.]", "-", name.strip().lower())
+
+
+def either(names: Sequence[str]) -> str:
+    """Names as a choice in a sentence: "a, b or c"."""
+    return " or ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
+
+
+def natural(name: str) -> list[tuple[int, float, str]]:
+    """Sort key under which 3b comes before 32b."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", name)
+    return [(1, float(p), "") if p[:1].isdigit() else (0, 0.0, p) for p in parts if p]
+
+
+def model_types(data: dict[str, Any]) -> list[str]:
+    return _texts(data["backend"]["model_types"])
+
+
+def _texts(values: Any) -> list[str]:
+    """A list of strings from a card that is not validated yet; TypeError if it is anything else."""
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError(values)
+    return values
+
+
+def names_of(family: str, data: dict[str, Any]) -> Iterator[tuple[str, Target]]:
+    """All names of a card with what they mean; its model types, which cards may share, come later."""
+    of_family = Target(family)
+    for name in (family, *_texts(data.get("aliases", []))):
+        yield name, of_family
+    for key, model in data["models"].items():
+        target = Target(family, key)
+        yield model_name(family, key, model), target
+        for name in (*_texts(model.get("aliases", [])), *_texts([model["source"]])):
+            yield name, target
+        for quantization, weights in model.get("quantizations", {}).items():
+            for name in _texts([weights["repository"]]):
+                yield name, Target(family, key, quantization)
+
+
+def model_name(family: str, key: str, data: dict[str, Any]) -> str:
+    """The full name of the model with that `data`: its own, or the family's id and its key."""
+    return str(data.get("name") or f"{family}-{key}")
