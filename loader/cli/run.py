@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,9 @@ from loader.resize import Detail
 
 if TYPE_CHECKING:
     from loader.response import Response
+
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""A model's words must not steer the terminal. `--json` has the text as it is."""
 
 
 @click.command()
@@ -84,7 +88,7 @@ def run(
     ) as stream:
         for text in stream:
             if not as_json:
-                click.echo(text, nl=False)
+                click.echo(_UNPRINTABLE.sub("\ufffd", text), nl=False)
     if as_json:
         common.print_json(stream.response.to_dict())
     else:

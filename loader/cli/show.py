@@ -27,14 +27,14 @@ def show(name: str, as_json: bool) -> None:
     if as_json:
         print_json({"name": card.name, "family": card.id, **card.model_dump(mode="json")})
         return
+    click.echo(f"{click.style(card.name, bold=True)} ({card.title})")
     for label, value in summary(card):
-        click.echo(f"{click.style(label.ljust(14), bold=True)}{value}")
+        click.echo(f"  {label.ljust(12)} {value}")
 
 
 def summary(card: Card) -> Iterator[tuple[str, str]]:
     """The card in lines of label and value."""
     model = card.model
-    yield card.name, card.title
     if model is None:
         yield "models", ", ".join(n for n in registry.names() if registry.card(n).id == card.id)
     else:
@@ -46,7 +46,20 @@ def summary(card: Card) -> Iterator[tuple[str, str]]:
         yield "resize", resize_words(card.image)
         yield "budget", budget_words(card.image)
     for source in card.sources:
-        yield "source", f"{source.url or source.package} ({', '.join(source.facts)})"
+        if facts := [fact for fact in source.facts if _concerns(fact, card)]:
+            yield "source", f"{source.url or source.package} ({', '.join(facts)})"
+
+
+def _concerns(fact: str, card: Card) -> bool:
+    """Whether a fact is the family's, or of the model that is shown."""
+    group, _, key = fact.partition(".")
+    return group != "models" or not key or card.model in (None, _model_of(fact, card))
+
+
+def _model_of(fact: str, card: Card) -> Model | None:
+    """The model that a fact such as `models.2.2b.license` is about."""
+    keys = [key for key in card.models if fact.startswith(f"models.{key}.") or fact == f"models.{key}"]
+    return card.models[keys[0]] if keys else None
 
 
 def _model(card: Card, model: Model) -> Iterator[tuple[str, str]]:
