@@ -1,0 +1,79 @@
+"""The documentation runs: every Python block, every command with the output that is shown."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from registry.cards import Card
+from tests.command import mlx_cards
+from tests.conftest import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def blocks(language: str) -> list[object]:
+    """All fenced blocks of a language in the README and the docs."""
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for match in BLOCK.finditer(text):
+            if match[1] == language:
+                line = text[: match.start()].count("\n") + 1
+                found.append(pytest.param(match[2], id=f"{page.name}:{line}"))
+    return found
+
+
+@pytest.fixture
+def clone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: Callable[[str], Path], photo: Path
+) -> Path:
+    """What a user has after `make demo`: the photo and the small checkpoint."""
+    (tmp_path / "examples").mkdir()
+    shutil.copy(photo, tmp_path / "examples")
+    (tmp_path / ".demo").mkdir()
+    (tmp_path / ".demo" / "qwen2.5-vl").symlink_to(checkpoint("qwen2.5-vl"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_every_python_block_runs(clone: Path, code: str) -> None:
+    exec(compile(code, "a block of the documentation", "exec"), {"__name__": "__main__"})  # noqa: S102  # our own pages
+
+
+def commands(block: str) -> list[tuple[str, str]]:
+    """The commands of a console block with the output that stands below each."""
+    parts = re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
+    return [(part.partition("\n")[0], part.partition("\n")[2].rstrip()) for part in parts]
+
+
+@pytest.mark.parametrize("block", blocks("console"))
+def test_every_command_prints_what_the_page_shows(
+    clone: Path, block: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for command, shown in commands(block):
+        program, *arguments = shlex.split(command)
+        if program != "mlx-cards":
+            continue  # make, git and pip are what the reader runs to get here
+        result = mlx_cards(*arguments, capsys=capsys, monkeypatch=monkeypatch)
+        assert result.code == 0, result.err
+        if arguments[0] == "run":
+            continue  # times differ, and random weights answer with noise
+        printed = result.out.rstrip()
+        for piece in shown.split("\n...\n"):  # a page may leave lines out
+            assert piece in printed, command
+
+
+@pytest.mark.parametrize("text", blocks("yaml"))
+def test_every_card_that_a_page_shows_is_a_valid_card(text: str) -> None:
+    import yaml
+
+    card = Card.from_data(yaml.safe_load(text), id="shown")
+    assert card.models
