@@ -9,12 +9,12 @@ scalars are replaced. `Card` is always the card as one model (or the family itse
 from __future__ import annotations
 
 import datetime
-import json
-from typing import Any, Literal, get_args
+from collections.abc import Callable
+from dataclasses import field, fields
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, PositiveInt, PrivateAttr, model_validator
-
-from registry.grammar import Data, Prompt
+from registry.data import Positive, Rule, build, record
+from registry.grammar import Prompt
 from registry.naming import model_name
 from registry.vision import Image
 
@@ -25,31 +25,34 @@ REPOSITORY = r"^[\w.-]+/[\w.-]+$"
 """A hub repository, owner/name."""
 COMMIT = r"^[0-9a-f]{40}$"
 """A commit of a hub repository; a branch moves, and with it what was checked."""
+NON_EMPTY = Rule(min_length=1)
 
 
-class Backend(Data):
+@record
+class Backend:
     """What runs the family."""
 
     package: Literal["mlx-vlm"]
     """The package that has the model's classes."""
     requires: str
     """Versions of that package which this card was checked with (PEP 440)."""
-    model_types: tuple[str, ...] = Field(min_length=1)
+    model_types: Annotated[tuple[str, ...], NON_EMPTY]
     """`model_type` values in config.json that mean this family."""
     processor: str
     """Class of the loaded processor. Another class means that it silently failed to load."""
 
 
-class VisionTower(Data):
+@record
+class VisionTower:
     """Dimensions of the vision encoder, for the memory estimate."""
 
-    layers: PositiveInt
+    layers: Positive
     """Transformer blocks."""
-    hidden: PositiveInt
+    hidden: Positive
     """Width."""
-    heads: PositiveInt
+    heads: Positive
     """Attention heads."""
-    intermediate: PositiveInt
+    intermediate: Positive
     """Width of the feed-forward part."""
     attention: Literal["segments", "windows", "batch"]
     """segments: within an image; windows: in windows, a few layers fully; batch: pictures in a batch."""
@@ -57,107 +60,109 @@ class VisionTower(Data):
     """With windows: the layers that attend to the whole image, from 0."""
 
 
-class Memory(Data):
+@record
+class Memory:
     """Dimensions from which memory is computed. Language dimensions stand with each model."""
 
     vision: VisionTower
     """The vision encoder."""
 
 
-class TextTower(Data):
+@record
+class TextTower:
     """Dimensions of the language model."""
 
-    layers: PositiveInt
+    layers: Positive
     """Transformer blocks."""
-    hidden: PositiveInt
+    hidden: Positive
     """Width."""
-    heads: PositiveInt
+    heads: Positive
     """Query heads."""
-    kv_heads: PositiveInt
+    kv_heads: Positive
     """Key and value heads."""
-    head_dim: PositiveInt
+    head_dim: Positive
     """Width of one head."""
-    intermediate: PositiveInt
+    intermediate: Positive
     """Width of the feed-forward part."""
-    vocab: PositiveInt
+    vocab: Positive
     """Rows of the embedding table."""
     tied: bool = False
     """The output projection is the embedding table."""
-    window: PositiveInt | None = None
+    window: Positive | None = None
     """Positions that a sliding-window layer sees."""
-    full_every: PositiveInt | None = None
+    full_every: Positive | None = None
     """With a window: every n-th layer sees all positions."""
-    experts: PositiveInt | None = None
+    experts: Positive | None = None
     """Experts in one layer of a mixture of experts."""
-    active_experts: PositiveInt | None = None
+    active_experts: Positive | None = None
     """Experts that one token uses."""
-    expert_intermediate: PositiveInt | None = None
+    expert_intermediate: Positive | None = None
     """Width of one expert."""
 
 
-class Weights(Data):
+@record
+class Weights:
     """One published quantization of a model."""
 
-    repository: str = Field(pattern=REPOSITORY)
+    repository: Annotated[str, Rule(pattern=REPOSITORY)]
     """Hub repository, owner/name."""
-    revision: str | None = Field(None, pattern=COMMIT)
+    revision: Annotated[str, Rule(pattern=COMMIT)] | None = None
     """Commit that was checked. Absent: the newest one is resolved to a commit when loading."""
-    bytes: PositiveInt | None = None
+    bytes: Positive | None = None
     """Bytes of weights when converted with the card's backend version. The hub's own files may differ."""
 
 
-class Model(Data):
+@record
+class Model:
     """One released model of a family."""
 
     name: str | None = None
     """Full name, where it is not the family's id, a hyphen and this entry's key."""
     aliases: tuple[str, ...] = ()
     """Other names that mean exactly this model."""
-    parameters: PositiveInt
+    parameters: Positive
     """Parameters as the backend counts them (tied matrices that it stores twice count twice)."""
     text: TextTower
     """The language model."""
-    context: PositiveInt
+    context: Positive
     """Positions that the model was released for."""
     license: str | None = None
     """SPDX id or hub licence name, where it differs from the family's."""
-    source: str = Field(pattern=REPOSITORY)
+    source: Annotated[str, Rule(pattern=REPOSITORY)]
     """Hub repository of the original weights."""
-    quantizations: dict[Quantization, Weights] = Field(default_factory=dict)
+    quantizations: dict[Quantization, Weights] = field(default_factory=dict)
     """Published MLX conversions. Only repositories that are known to exist."""
-    override: dict[str, Any] = Field(default_factory=dict)
+    override: dict[str, Any] = field(default_factory=dict)
     """What this model changes in the family's `prompt`, `image`, `backend` or `memory`."""
 
-    @model_validator(mode="after")
-    def _override_known_parts(self) -> Model:
+    def __post_init__(self) -> None:
         if unknown := sorted(self.override.keys() - {"prompt", "image", "backend", "memory"}):
             raise ValueError(f"override: cannot change {', '.join(unknown)}")
-        return self
 
 
-class Source(Data):
+@record
+class Source:
     """Where facts come from."""
 
     url: str | None = None
     """A public page or file."""
     package: str | None = None
     """An installable package and version whose source states or computes the facts."""
-    facts: tuple[str, ...] = Field(min_length=1)
+    facts: Annotated[tuple[str, ...], NON_EMPTY]
     """Groups of facts, as paths in the card: `prompt`, `image.resize`, `models`."""
     checked: datetime.date
     """When somebody looked."""
     note: str | None = None
     """What exactly was read or measured, and how sure it is."""
 
-    @model_validator(mode="after")
-    def _one_place(self) -> Source:
+    def __post_init__(self) -> None:
         if (self.url is None) == (self.package is None):
             raise ValueError("a source has either a url or a package")
-        return self
 
 
-class Card(Data):
-    """A family of vision-language models, as one of its models (or the family) sees it."""
+@record
+class CardFile:
+    """A family of vision-language models: what the file says."""
 
     schema_version: Literal[1]
     """Version of this format."""
@@ -177,41 +182,45 @@ class Card(Data):
     """Dimensions for the memory estimate."""
     models: dict[str, Model]
     """The released models, by size or variant."""
-    sources: tuple[Source, ...] = Field(min_length=1)
+    sources: Annotated[tuple[Source, ...], NON_EMPTY]
     """Where every group of facts comes from."""
 
-    _id: str = PrivateAttr("")
-    _key: str | None = PrivateAttr(None)
-    _name: str = PrivateAttr("")
 
-    @property
-    def id(self) -> str:
-        """The family's id: the stem of the card's file."""
-        return self._id
+@record
+class Card(CardFile):
+    """A card as one model sees it, its overrides applied, or as the family itself does."""
+
+    id: str
+    """The family's id: the stem of the card's file."""
+    name: str
+    """The model's full name, or the family's id."""
+    key: str | None = None
+    """The model's key among `models`, None for the family itself."""
 
     @property
     def model(self) -> Model | None:
         """The model that this card is seen as, None for the family itself."""
-        return None if self._key is None else self.models[self._key]
+        return None if self.key is None else self.models[self.key]
 
-    @property
-    def name(self) -> str:
-        """The model's full name, or the family's id."""
-        return self._name
 
-    @classmethod
-    def from_data(cls, data: dict[str, Any], *, id: str, key: str | None = None) -> Card:  # noqa: A002
-        """Validate a card's data as the model `key` sees it.
+def card_of(
+    data: dict[str, Any],
+    *,
+    family: str,
+    key: str | None = None,
+    make: Callable[[dict[str, Any]], CardFile],
+) -> Card:
+    """The card in `data` as the model `key` sees it; `make` validates, or trusts (`trusted`)."""
+    model: dict[str, Any] = data["models"][key] if key is not None else {}
+    said = make(merge(data, model.get("override", {})))
+    name = family if key is None else model_name(family, key, model)
+    return Card(**{f.name: getattr(said, f.name) for f in fields(said)}, id=family, name=name, key=key)
 
-        Raises pydantic.ValidationError; `registry.catalog` turns it into a CardError with a place.
-        """
-        model: dict[str, Any] = data["models"][key] if key is not None else {}
-        merged = merge(data, model.get("override", {}))
-        # By way of JSON, where strict means: no text for a number and no 1 for true, but a list is a list.
-        card = cls.model_validate_json(json.dumps(merged, default=str), strict=True)
-        card._id, card._key = id, key
-        card._name = id if key is None else model_name(id, key, model)
-        return card
+
+def trusted(data: dict[str, Any]) -> CardFile:
+    """A card file's data without validation: for the cards of this package, which its tests validate."""
+    made: CardFile = build(CardFile, data)
+    return made
 
 
 def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,10 @@ A part is text or an image.
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from registry.data import record
 
 Role = Literal["system", "user", "assistant"]
 Neighbours = Literal[
@@ -24,13 +25,8 @@ Neighbours = Literal[
 ]
 
 
-class Data(BaseModel):
-    """Base of everything in a card: unknown keys are refused, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class Turn(Data):
+@record
+class Turn:
     """How one role's turn is written."""
 
     open: str = ""
@@ -41,7 +37,8 @@ class Turn(Data):
     """Strip white space from both ends of every text part."""
 
 
-class Reasoning(Data):
+@record
+class Reasoning:
     """Where a model's reasoning goes in an assistant turn."""
 
     open: str
@@ -52,7 +49,8 @@ class Reasoning(Data):
     """drop: reasoning before the last user turn is left out, as the model was trained to expect."""
 
 
-class PromptChange(Data):
+@record
+class PromptChange:
     """What an option changes in the grammar. Fields that are absent stay as they are."""
 
     generation: str | None = None
@@ -61,7 +59,8 @@ class PromptChange(Data):
     """Text before every image; {n} is the image's number in the conversation, from 1."""
 
 
-class Option(Data):
+@record
+class Option:
     """A switch of upstream's chat template, under upstream's name."""
 
     default: bool = False
@@ -72,7 +71,8 @@ class Option(Data):
     """Changes when the option is off."""
 
 
-class Prompt(Data):
+@record
+class Prompt:
     """The chat template of a family, as data."""
 
     bos: str = ""
@@ -95,19 +95,17 @@ class Prompt(Data):
     """inline: images stay among the text; first: they move before the text of their turn."""
     image_roles: tuple[Role, ...] = ("user", "assistant")
     """Roles whose turns may hold an image."""
-    join: dict[Neighbours, str] = Field(default_factory=dict)
+    join: dict[Neighbours, str] = field(default_factory=dict)
     """Text between neighbouring parts of a turn, by what stands left and right of it."""
     reasoning: Reasoning | None = None
     """Present for models that think aloud in the prompt's own format."""
-    options: dict[str, Option] = Field(default_factory=dict)
+    options: dict[str, Option] = field(default_factory=dict)
     """Switches that `render` takes. All others are refused."""
 
-    @model_validator(mode="after")
-    def _system_has_a_place(self) -> Prompt:
+    def __post_init__(self) -> None:
         if "user" not in self.roles:
             raise ValueError("roles: a prompt needs a user turn")
         if self.system == "turn" and "system" not in self.roles:
             raise ValueError("roles: `system: turn` needs a system turn")
         if self.system != "turn" and self.later_system == "turn":
             raise ValueError("later_system: a later system turn needs `system: turn`")
-        return self

@@ -132,14 +132,14 @@ def card_error(path: Path, error: ValidationError, *, below: Sequence[str] = ())
 
 
 _PLAIN = {
+    "bool_type": "this should be true or false",
+    "dataclass_type": "this should be a map",
     "dict_type": "this should be a map",
     "int_parsing": "this should be a whole number",
     "int_type": "this should be a whole number",
-    "model_type": "this should be a map",
+    "list_type": "this should be a list",
     "string_type": "this should be text; quote what YAML would read as something else",
     "too_short": "this list needs an entry",
-    "bool_type": "this should be true or false",
-    "list_type": "this should be a list",
     "tuple_type": "this should be a list",
 }
 """The findings of pydantic that speak of Python, in words for somebody who writes YAML."""
@@ -148,7 +148,7 @@ _PLAIN = {
 def _words(finding: Any, where: Sequence[str | int]) -> tuple[list[str], str, str]:
     """For one finding of pydantic: the key below `where` that is at fault, what is wrong, what to do."""
     kind, manual = finding["type"], "docs/cards.md says what it holds."
-    if kind == "extra_forbidden":
+    if kind == "unexpected_keyword_argument":
         return [], "this key is not known", _instead(str(where[-1]))
     if kind in {"missing", "union_tag_not_found"}:
         return ["kind"] * (kind != "missing"), "this key is missing", f"Add it; {manual}"
@@ -157,7 +157,10 @@ def _words(finding: Any, where: Sequence[str | int]) -> tuple[list[str], str, st
         return ["kind"], f"{finding['ctx']['tag']!r} is not known", f"Choose one of: {known}."
     if kind == "string_pattern_mismatch":
         return [], f"{finding['input']!r} has the wrong form", _form(finding["ctx"]["pattern"])
-    message = _PLAIN.get(kind) or finding["msg"].removeprefix("Value error, ")
+    if kind == "greater_than_equal":
+        message = f"this should be {finding['ctx']['ge']} or more"
+    else:
+        message = _PLAIN.get(kind) or finding["msg"].removeprefix("Value error, ")
     message = message.replace("Input should be", "this should be")
     field, colon, rest = message.partition(": ")
     if kind == "value_error" and colon and field.isidentifier():

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 import registry
-from registry.cards import PRECISION, Card, TextTower
+from registry.cards import PRECISION, Card, TextTower, card_of, trusted
 from registry.catalog import CARDS
 from registry.reader import read
+from registry.schema import validated
 from tests.golden_rows import GOLDEN, golden
 
 FIRST_LINE = "# yaml-language-server: $schema=../../schemas/card.schema.json"
@@ -241,3 +242,12 @@ def test_the_thinking_models_reason_and_their_twins_do_not() -> None:
     assert not reasons(registry.card("qwen3-vl-8b"))
     thinking = [name for name in registry.names() if name.endswith("-thinking")]
     assert all(reasons(registry.card(name)) for name in thinking)
+
+
+@EVERY_FAMILY
+def test_a_card_that_is_trusted_equals_the_one_that_is_validated(family: str) -> None:
+    """At run time the packaged cards are built without validation, which costs more than all the rest."""
+    data = read(path_of(family))
+    for key in (None, *data["models"]):
+        quick = card_of(data, family=family, key=key, make=trusted)
+        assert quick == card_of(data, family=family, key=key, make=validated)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import string
 from pathlib import Path
 
@@ -340,7 +341,7 @@ def test_maps_of_an_override_merge(tmp_path: Path) -> None:
 
     assert card.image is not None
     assert card.image.placeholder == "<image>"
-    assert card.image.resize.model_dump() == {
+    assert dataclasses.asdict(card.image.resize) == {
         "kind": "smart_resize",
         "patch": 16,
         "merge": 2,
@@ -363,7 +364,7 @@ def test_another_kind_replaces_the_whole_map(tmp_path: Path) -> None:
     card = overridden(tmp_path, f"{{image: {{resize: {fixed}}}}}")
 
     assert card.image is not None
-    assert card.image.resize.model_dump() == {
+    assert dataclasses.asdict(card.image.resize) == {
         "kind": "fixed",
         "width": 336,
         "height": 336,

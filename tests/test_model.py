@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import threading
@@ -232,9 +233,9 @@ def test_a_model_type_that_no_card_has_is_refused(checkpoint: Build, tmp_path: P
 def test_a_processor_of_another_class_than_the_cards_is_refused(checkpoint: Build) -> None:
     """The backend falls back to a bare tokenizer without a word, and then drops every image."""
     card = registry.card("gemma3")
-    backend = card.backend.model_copy(update={"processor": "OtherProcessor"})
+    backend = dataclasses.replace(card.backend, processor="OtherProcessor")
     with pytest.raises(CheckpointError, match="loaded as Gemma3Processor instead of OtherProcessor"):
-        registry.load(checkpoint("gemma3"), card=card.model_copy(update={"backend": backend}))
+        registry.load(checkpoint("gemma3"), card=dataclasses.replace(card, backend=backend))
 
 
 def test_a_checkpoint_without_its_image_settings_is_refused(checkpoint: Build, tmp_path: Path) -> None:

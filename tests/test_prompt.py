@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from typing import Any
 
@@ -159,7 +160,7 @@ def test_an_option_that_the_family_does_not_have_is_refused_with_those_that_it_h
 
 
 def test_a_family_without_vision_refuses_images() -> None:
-    blind = registry.card("qwen2.5-vl").model_copy(update={"image": None})
+    blind = dataclasses.replace(registry.card("qwen2.5-vl"), image=None)
     assert isinstance(blind, Card)
     with pytest.raises(UnsupportedFeatureError, match="takes no images"):
         render(blind, ask(images=1))
@@ -168,6 +169,6 @@ def test_a_family_without_vision_refuses_images() -> None:
 def test_more_images_than_the_family_takes_are_refused() -> None:
     card = registry.card("llava-1.5")
     assert card.image is not None
-    one = card.model_copy(update={"image": card.image.model_copy(update={"max_images": 1})})
+    one = dataclasses.replace(card, image=dataclasses.replace(card.image, max_images=1))
     with pytest.raises(MessageError, match="at most 1"):
         render(one, ask(images=2))

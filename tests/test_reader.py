@@ -154,7 +154,10 @@ FAULTS = {
         ("merge: 2", "▶merge: two"),
         ["image.resize.merge: this should be a whole number."],
     ),
-    "a number that is not positive": (("merge: 2", "▶merge: 0"), ["image.resize.merge: ", "greater than 0"]),
+    "a number that is not positive": (
+        ("merge: 2", "▶merge: 0"),
+        ["image.resize.merge: ", "this should be 1 or more"],
+    ),
     "text for a list": (("facts: [prompt]", "▶facts: prompt"), ["sources.0.facts: this should be a list."]),
     "text for a list of names": (
         ("aliases: [good-3B-Instruct]", "▶aliases: good-3B-Instruct"),
@@ -279,7 +282,9 @@ def test_a_message_says_in_one_line_what_is_wrong_and_then_what_to_do(
 
     words = str(refusal(path, changed(*change)[0])).removeprefix(f"{path}:")
 
-    assert re.search(r"\. (Did you mean|Choose one of|Mend the YAML|Add it|It belongs|Write|docs/cards\.md)", words)
+    assert re.search(
+        r"\. (Did you mean|Choose one of|Mend the YAML|Add it|It belongs|Write|docs/cards\.md)", words
+    )
     assert words[-1] in ".?)"
     assert "\n" not in words
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import timeit
 from typing import Any
 
@@ -129,7 +130,7 @@ def test_a_budget_of_nothing_is_refused() -> None:
 
 
 def test_a_family_without_vision_plans_nothing() -> None:
-    blind = registry.card("qwen2.5-vl").model_copy(update={"image": None})
+    blind = dataclasses.replace(registry.card("qwen2.5-vl"), image=None)
     with pytest.raises(UnsupportedFeatureError, match="takes no images"):
         plan_image(blind, 10, 10)
 

@@ -46,7 +46,7 @@ private = click.option(
 
 def print_json(data: Any) -> None:
     """Data on standard output, readable by people too."""
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
 
 
 def conversation(question: str | None, file: str | None) -> str | Sequence[Any]:

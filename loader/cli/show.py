@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 
 import click
 
@@ -25,7 +26,7 @@ def show(name: str, as_json: bool) -> None:
     """
     card = registry.card(name)
     if as_json:
-        print_json({"name": card.name, "family": card.id, **card.model_dump(mode="json")})
+        print_json(asdict(card))
         return
     click.echo(f"{click.style(card.name, bold=True)} ({card.title})")
     for label, value in summary(card):

@@ -1,8 +1,8 @@
 """From a new process to the exact prompt and the image tokens: a card against a checkpoint's processor.
 
 Upstream is given every advantage that can be had honestly: the checkpoint is on the disk already, its
-vocabulary is tiny (a released one has 152,000 entries to read), no weights are touched, and tokens are
-counted by upstream's own function for that, which opens no image.
+vocabulary is tiny (a released one has 152,000 entries to read), no weights are touched, and the image
+is a small one that is in memory already.
 """
 
 from __future__ import annotations
@@ -29,17 +29,19 @@ plan = loader.plan_image(card, 640, 480)
 print(json.dumps([prompt.text, plan.image_tokens]))
 """
 
-# The same question to mlx-vlm, in the fewest steps. The import of the model registers its processor;
-# without a detokenizer, which is for generating, a processor loads faster.
+# The same question to mlx-vlm, the way it prepares every call. The import of the model registers its
+# processor; without a detokenizer, which is for generating, a processor loads faster.
 UPSTREAM = """
 import json, sys
 import mlx_vlm.models.qwen2_5_vl
 from mlx_vlm.prompt_utils import apply_chat_template
-from mlx_vlm.utils import estimate_num_image_tokens, load_config, load_processor
+from mlx_vlm.utils import load_config, load_processor, prepare_inputs
+from PIL import Image
 config = load_config(sys.argv[1])
 processor = load_processor(sys.argv[1], add_detokenizer=False, trust_remote_code=False)
 prompt = apply_chat_template(processor, config, "What is in this picture?", num_images=1)
-print(json.dumps([prompt, estimate_num_image_tokens(processor, 480, 640)]))
+inputs = prepare_inputs(processor, images=[Image.new("RGB", (640, 480))], prompts=prompt)
+print(json.dumps([prompt, inputs["input_ids"].flatten().tolist().count(processor.image_token_id)]))
 """
 
 
