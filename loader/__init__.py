@@ -9,8 +9,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from loader.find import load
     from loader.image import open_image
-    from loader.model import VisionModel, load
+    from loader.model import VisionModel
     from loader.prompt import Prompt, Segment, render
     from loader.resize import ImagePlan, plan_image
     from loader.response import Response, SeenImage
@@ -35,7 +36,7 @@ _HOMES = {
     "SeenImage": "loader.response",
     "Segment": "loader.prompt",
     "VisionModel": "loader.model",
-    "load": "loader.model",
+    "load": "loader.find",
     "open_image": "loader.image",
     "plan_image": "loader.resize",
     "render": "loader.prompt",

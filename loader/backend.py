@@ -14,31 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loader.errors import CheckpointError, MLXCardsError, UnsupportedFeatureError
+from loader.sampling import Sampling
 
 if TYPE_CHECKING:
     import PIL.Image
 
     from registry.cards import Backend as Requirements
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How tokens are chosen."""
-
-    max_tokens: int = 512
-    temperature: float = 0.0
-    top_p: float | None = None
-    top_k: int | None = None
-    repetition_penalty: float | None = None
-    seed: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.max_tokens < 1:
-            raise UnsupportedFeatureError(f"max_tokens={self.max_tokens} asks for no answer. Use 1 or more.")
-        if self.temperature < 0:
-            raise UnsupportedFeatureError(
-                f"temperature={self.temperature} is below 0. Use 0 for the likeliest token."
-            )
 
 
 @dataclass(frozen=True, slots=True)

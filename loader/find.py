@@ -1,4 +1,4 @@
-"""From what a user names to a card and a checkpoint on disk."""
+"""From what a user names to a card, a checkpoint on disk, and the loaded model."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loader import checkpoint as checkpoints
+from loader.backend import Backend
 from loader.checkpoint import Checkpoint
 from loader.errors import CheckpointError, UnknownModelError, UnsupportedFeatureError
+from loader.model import VisionModel
 from registry.catalog import packaged
 
 if TYPE_CHECKING:
@@ -19,7 +21,42 @@ if TYPE_CHECKING:
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def find(
+def load(
+    name: str | os.PathLike[str],
+    *,
+    quantization: str = "auto",
+    device: Device | str | None = None,
+    card: Card | str | None = None,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+    trust_remote_code: bool = False,
+    progress: bool = True,
+) -> VisionModel:
+    """Load a model: a name ("qwen2.5-vl-32b", "qwen2.5-vl-32b@6bit"), a hub repository, or a folder.
+
+    `card` names the model that a folder or an unlisted repository holds; without it the checkpoint's
+    `model_type` decides, when one family has it. `revision` is a branch, tag or commit of the hub.
+    `trust_remote_code` lets Python inside the checkpoint run with your rights.
+
+    Raises UnknownModelError, CheckpointError, UnsupportedFeatureError.
+    """
+    found, checkpoint = _find(
+        name,
+        quantization=quantization,
+        device=device,
+        card=card,
+        revision=revision,
+        cache_dir=None if cache_dir is None else Path(cache_dir),
+        local_files_only=local_files_only,
+        trust_remote_code=trust_remote_code,
+        progress=progress,
+    )
+    backend = Backend(checkpoint.folder, found.backend, trust_remote_code=trust_remote_code)
+    return VisionModel(found, checkpoint, backend)
+
+
+def _find(
     name: str | os.PathLike[str],
     *,
     quantization: str,

@@ -58,7 +58,7 @@ def conversation(
         parts: list[Any] = [{"type": "image"}] * images
         messages: list[Mapping[str, Any]] = [{"role": "user", "content": [*parts, prompt]}]
     else:
-        messages = list(prompt)
+        messages = list(_listed(prompt))
     return messages if system is None else [{"role": "system", "content": system}, *messages]
 
 
@@ -67,14 +67,18 @@ def read(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
 
     Raises MessageError, which knows the index of the message and of the part.
     """
-    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
+    if not _listed(messages):
+        raise MessageError("The conversation is empty. Give it at least one user message.")
+    return [_message(message, i) for i, message in enumerate(messages)]
+
+
+def _listed(messages: Any) -> Sequence[Any]:
+    if isinstance(messages, (str, bytes, bytearray)) or not isinstance(messages, Sequence):
         raise MessageError(
             f"A conversation is a list of messages, not {type(messages).__name__}. "
             'Write [{"role": "user", "content": "..."}].'
         )
-    if not messages:
-        raise MessageError("The conversation is empty. Give it at least one user message.")
-    return [_message(message, i) for i, message in enumerate(messages)]
+    return messages
 
 
 def _message(message: Any, i: int) -> Message:

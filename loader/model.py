@@ -7,29 +7,27 @@ text (loader.backend).
 
 from __future__ import annotations
 
-import os
+import contextlib
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loader.backend import Backend, Inputs, Sampling, peak_memory, reset_peak_memory
-from loader.errors import CheckpointError, MessageError, UnsupportedFeatureError
+from loader.backend import Backend, Inputs, peak_memory, reset_peak_memory
+from loader.errors import CheckpointError, ImageError, MessageError, UnsupportedFeatureError
 from loader.image import describe, open_image
 from loader.messages import conversation
 from loader.prompt import Prompt, render
-from loader.resize import Detail, plan_image
+from loader.resize import Detail, ImagePlan, plan_image
 from loader.response import Response, SeenImage, Timings
+from loader.sampling import Sampling
 from loader.stream import AsyncStream, Steps, Stream
 
 if TYPE_CHECKING:
     import PIL.Image
 
     from loader.checkpoint import Checkpoint
-    from loader.device import Device
     from registry.cards import Card
 
 Messages = str | Sequence[Mapping[str, Any]]
@@ -146,6 +144,7 @@ class VisionModel:
         assert spec is not None  # noqa: S101  # render refuses images where the card has none
         image = open_image(source, background=spec.background, allow_private_urls=allow_private_urls)
         plan = plan_image(self.card, image.width, image.height, detail, max_tokens, max_pixels)
+        _check_stays(self.card, plan)
         return SeenImage(describe(source), plan), fit_image(image, plan, spec.resample)
 
     def _inputs(self, prompt: Prompt, seen: Sequence[SeenImage], pixels: Sequence[PIL.Image.Image]) -> Inputs:
@@ -194,7 +193,7 @@ class VisionModel:
                 peak_memory=peak_memory(),
             )
 
-    @contextmanager
+    @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
         """The backend keeps state between tokens: two answers at a time would mix."""
         me = threading.get_ident()
@@ -210,41 +209,20 @@ class VisionModel:
                 self._busy_thread = None
 
 
-def load(
-    name: str | os.PathLike[str],
-    *,
-    quantization: str = "auto",
-    device: Device | str | None = None,
-    card: Card | str | None = None,
-    revision: str | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    local_files_only: bool = False,
-    trust_remote_code: bool = False,
-    progress: bool = True,
-) -> VisionModel:
-    """Load a model: a name ("qwen2.5-vl-32b", "qwen2.5-vl-32b@6bit"), a hub repository, or a folder.
+def _check_stays(card: Card, plan: ImagePlan) -> None:
+    """The processor plans anew on the pixels that it gets: they must stay as they are.
 
-    `card` names the model that a folder or an unlisted repository holds; without it the checkpoint's
-    `model_type` decides, when one family has it. `revision` is a branch, tag or commit of the hub.
-    `trust_remote_code` lets Python inside the checkpoint run with your rights.
-
-    Raises UnknownModelError, CheckpointError, UnsupportedFeatureError.
+    Raises ImageError for the few shapes at the edge of what a family takes where they would not.
     """
-    from loader.find import find
-
-    found, checkpoint = find(
-        name,
-        quantization=quantization,
-        device=device,
-        card=card,
-        revision=revision,
-        cache_dir=None if cache_dir is None else Path(cache_dir),
-        local_files_only=local_files_only,
-        trust_remote_code=trust_remote_code,
-        progress=progress,
+    seen = (plan.width, plan.height)
+    with contextlib.suppress(ImageError):
+        again = plan_image(card, *seen, detail="full")
+        if (again.width, again.height) == seen:
+            return
+    raise ImageError(
+        f"An image of {plan.source[0]}x{plan.source[1]} would be seen at {seen[0]}x{seen[1]}, and the "
+        "model's own processor does not take that shape. Cut it into pieces."
     )
-    backend = Backend(checkpoint.folder, found.backend, trust_remote_code=trust_remote_code)
-    return VisionModel(found, checkpoint, backend)
 
 
 def _refuse_forged_images(prompt: Prompt, tokens: Sequence[str]) -> None:
@@ -261,10 +239,10 @@ def _refuse_forged_images(prompt: Prompt, tokens: Sequence[str]) -> None:
 
 
 def _listed(images: Any) -> list[Any]:
-    """One source or several, as a list."""
+    """One source or several, as a list. A file is iterable, too, and yet one source."""
     if images is None:
         return []
-    if isinstance(images, (list, tuple)):
+    if isinstance(images, (list, tuple)) or (isinstance(images, Iterator) and not hasattr(images, "read")):
         return list(images)
     return [images]
 

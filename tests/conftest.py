@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import functools
 import os
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.image_server import ImageServer, Names
+
+pytest.register_assert_rewrite("tests.checkpoints", "tests.image_server", "tests.pictures")
 
 # Before anything imports the hub's client, which reads these once.
 _HOME = tempfile.TemporaryDirectory(prefix="mlx-cards-tests-")
@@ -42,6 +49,38 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
         return build(name, folder / name)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ImageServer]:
+    """A server of images, good and bad."""
+    from tests.image_server import serve
+
+    with serve() as server:
+        yield server
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+    """Name resolution from a table, {host: [address, ...]}, with a list of what was asked."""
+    asked: list[str] = []
+    table = {"asked": asked}
+
+    def getaddrinfo(host: str, port: int, *_args: object, **_kwargs: object) -> list[tuple[object, ...]]:
+        asked.append(host)
+        return [
+            (
+                socket.AF_INET6 if ":" in address else socket.AF_INET,
+                socket.SOCK_STREAM,
+                6,
+                "",
+                (address, port),
+            )
+            for address in table[host]
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return table
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import struct
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -16,35 +15,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
 Files = Mapping[str, bytes]
-
-
-def safetensors(tensors: Mapping[str, bytes]) -> bytes:
-    """A safetensors file of uint8 tensors."""
-    header: dict[str, Any] = {"__metadata__": {"format": "mlx"}}
-    end = 0
-    for name, data in tensors.items():
-        start, end = end, end + len(data)
-        header[name] = {"dtype": "U8", "shape": [len(data)], "data_offsets": [start, end]}
-    text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + b"".join(tensors.values())
-
-
-def checkpoint_files(**changes: bytes | None) -> dict[str, bytes]:
-    """Files of a sound checkpoint; a change of None leaves a file out ("__" stands for ".")."""
-    files: dict[str, bytes | None] = {
-        "config.json": b'{"model_type": "qwen2_5_vl"}',
-        "tokenizer_config.json": b"{}",
-        "model.safetensors": safetensors({"weight": bytes(range(256)) * 256}),
-        "README.md": b"# not needed to load\n",
-    }
-    files.update({name.replace("__", "."): data for name, data in changes.items()})
-    return {name: data for name, data in files.items() if data is not None}
 
 
 @dataclass

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 import registry
 from loader.errors import CardError, MLXCardsError, UnknownModelError, UnsupportedFeatureError
 from registry.cards import Card, merge
-from registry.catalog import Catalog, Target, packaged
+from registry.catalog import Catalog, packaged
+from registry.naming import Target
 from tests.test_reader import good_card
 
 SEPARATORS = "_.-"

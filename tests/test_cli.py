@@ -63,10 +63,12 @@ def test_list_without_a_match_says_so(run: Run) -> None:
 def test_show_has_every_card_for_people_and_for_programs(run: Run, name: str) -> None:
     shown = run("show", name)
     data = json.loads(run("show", name, "--json").out)
+    image = registry.card(name).image
     assert shown.code == 0
     assert registry.card(name).title in shown.out
     assert data["name"] == name
-    assert data["image"]["token"] == registry.card(name).image.token  # type: ignore[union-attr]
+    assert image is not None
+    assert data["image"]["token"] == image.token
 
 
 def test_plan_says_size_and_tokens_of_files_and_sizes(run: Run, photo: Path) -> None:

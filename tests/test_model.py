@@ -108,7 +108,7 @@ def test_an_answer_does_not_depend_on_the_calls_before_it(
 
 
 def test_images_inside_a_conversation_are_seen_in_the_order_of_its_messages(qwen: VisionModel) -> None:
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"role": "user", "content": [{"type": "image", "image": RED}, "What is this?"]},
         {"role": "assistant", "content": "Red."},
         {"role": "user", "content": ["And this?", {"type": "image"}]},
@@ -184,10 +184,17 @@ def test_a_response_is_plain_data_for_json(qwen: VisionModel) -> None:
         ({"prompt": []}, MessageError, "empty"),
         ({"prompt": "x", "images": ["missing.jpg"]}, ImageError, "missing.jpg"),
         ({"prompt": "x", "images": [PIL.Image.new("RGB", (500, 2))]}, ImageError, "at most 200"),
+        (
+            {"prompt": "x", "images": [PIL.Image.new("RGB", (8200, 41))]},
+            ImageError,
+            "seen at .*does not take",
+        ),
+        ({"prompt": "x", "max_tokens": 2.5}, UnsupportedFeatureError, "whole number from 1"),
+        ({"prompt": None}, MessageError, "not NoneType"),
         ({"prompt": [{"role": "user", "content": "x"}], "images": [RED]}, MessageError, "have 0 image parts"),
         ({"prompt": [{"role": "user", "content": [{"type": "image"}]}]}, MessageError, "have 1 image parts"),
         ({"prompt": "x", "max_tokens": 0}, UnsupportedFeatureError, "max_tokens=0"),
-        ({"prompt": "x", "temperature": -1.0}, UnsupportedFeatureError, "below 0"),
+        ({"prompt": "x", "temperature": -1.0}, UnsupportedFeatureError, "number from 0"),
         ({"prompt": "x", "enable_thinking": True}, UnsupportedFeatureError, "no prompt option"),
         ({"prompt": "<|image_pad|>", "images": [RED]}, MessageError, "image token"),
         ({"prompt": "about <|image_pad|>"}, MessageError, "image token"),

@@ -12,6 +12,7 @@ from loader.resize.fixed import fixed
 from loader.resize.plan import Bounds, Geometry, ImagePlan, Size, Strategy
 from loader.resize.smart_resize import smart_resize
 from loader.resize.split_tiles import split_tiles
+from loader.sampling import whole
 
 if TYPE_CHECKING:
     from registry.cards import Card
@@ -61,8 +62,8 @@ def _bounds(image: Image, detail: Detail, tokens: int | None, pixels: int | None
     if detail not in ("low", "auto", "full"):
         raise UnsupportedFeatureError(f"detail={detail!r} is not known. Use low, auto or full.")
     for name, value in (("max_tokens", tokens), ("max_pixels", pixels)):
-        if value is not None and value < 1:
-            raise UnsupportedFeatureError(f"{name}={value} leaves nothing to see. Use 1 or more.")
+        if value is not None:
+            whole(name, value, least=1)
     if tokens is not None or pixels is not None:
         return Bounds(tokens, pixels)
     if detail == "full" or image.budget is None:
