@@ -7,7 +7,7 @@ accepts a prompt with too few placeholders (mlx-vlm 0.7.10).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     import PIL.Image
 
     from registry.cards import Backend as Requirements
+
+_IMAGE_TOKEN_KEYS = ("image_token_id", "image_token_index")
+"""Where config.json names the token that image features replace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,19 @@ class Backend:
                 f"{requirements.processor}, which would drop images without a word. "
                 "Check its preprocessor_config.json and tokenizer files, or download it again."
             )
+
+    def check_image_token(self, token: str, config: Mapping[str, Any]) -> None:
+        """The model puts image features where its config says: that must be where the prompt has `token`.
+
+        Raises CheckpointError where it is not: some architectures would answer blindly.
+        """
+        wanted = self.token_id(token)
+        for key in _IMAGE_TOKEN_KEYS:
+            if config.get(key, wanted) != wanted:
+                raise CheckpointError(
+                    f"config.json has {key} {config[key]}, and the tokenizer has {wanted} for {token!r}: the "
+                    "model would not see its images. Get the checkpoint again, or tell its maker."
+                )
 
     def token_id(self, token: str) -> int:
         """The id of a control token.
@@ -121,7 +137,7 @@ class Backend:
         options = {
             name: value for name in Sampling.__slots__ if (value := getattr(sampling, name)) is not None
         }
-        for step in stream_generate(
+        steps = stream_generate(
             self._model,
             self._processor,
             "",
@@ -130,8 +146,17 @@ class Backend:
             mask=tensors.pop("attention_mask", None),
             **tensors,
             **options,
-        ):
-            yield Piece(step.text, step.generation_tokens, step.finish_reason)
+        )
+        try:
+            for step in steps:
+                yield Piece(step.text, step.generation_tokens, step.finish_reason)
+        except Exception as error:
+            raise CheckpointError(
+                f"The backend failed while answering: {_first_line(error)}. "
+                "Check the sampling options, and that the checkpoint is complete and of this family."
+            ) from error
+        finally:
+            steps.close()
 
 
 def reset_peak_memory() -> None:

@@ -53,6 +53,8 @@ def load(
         progress=progress,
     )
     backend = Backend(checkpoint.folder, found.backend, trust_remote_code=trust_remote_code)
+    if found.image is not None:
+        backend.check_image_token(found.image.token, checkpoint.config)
     return VisionModel(found, checkpoint, backend)
 
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 Messages = str | Sequence[Mapping[str, Any]]
 """A question, or messages as in loader.messages."""
+WAIT_SECONDS = 0.05
+"""How often a call that waits for its turn looks whether it is still wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,8 @@ class VisionModel:
             pixels.append(fitted)
         inputs = self._inputs(rendered, seen, pixels)
         prepared = Prepared(rendered, tuple(seen), inputs, time.perf_counter() - start)
-        return Stream(self._run(prepared, sampling))
+        stop = threading.Event()
+        return Stream(self._run(prepared, sampling, stop), stop)
 
     async def generate_async(self, prompt: Messages, images: Any = (), **options: Any) -> Response:
         """As `generate`, in a thread: the event loop stays free. Cancelling stops the model."""
@@ -164,12 +167,14 @@ class VisionModel:
         if context is not None and inputs.prompt_tokens > context:
             raise UnsupportedFeatureError(
                 f"The prompt takes {inputs.prompt_tokens:,} positions and {self.card.name} was "
-                f"released for {context:,}. Use fewer or smaller images (max_image_tokens=)."
+                f"released for {context:,}. Shorten it, or use fewer or smaller images (max_image_tokens=)."
             )
         return inputs
 
-    def _run(self, prepared: Prepared, sampling: Sampling) -> Steps:
-        with self._turn():
+    def _run(self, prepared: Prepared, sampling: Sampling, stop: threading.Event) -> Steps:
+        with self._turn(stop) as mine:
+            if not mine:
+                return None
             reset_peak_memory()
             started = first = time.perf_counter()
             text, tokens, reason = [], 0, "length"
@@ -180,6 +185,8 @@ class VisionModel:
                 reason = piece.finish_reason or reason
                 text.append(piece.text)
                 yield piece.text
+                if stop.is_set():
+                    return None
             ended = time.perf_counter()
             return Response(
                 text="".join(text),
@@ -194,19 +201,26 @@ class VisionModel:
             )
 
     @contextlib.contextmanager
-    def _turn(self) -> Iterator[None]:
-        """The backend keeps state between tokens: two answers at a time would mix."""
+    def _turn(self, stop: threading.Event) -> Iterator[bool]:
+        """The backend keeps state between tokens: two answers at a time would mix.
+
+        True once it is this answer's turn, False if `stop` came first.
+        """
         me = threading.get_ident()
         if self._busy_thread == me:
             raise UnsupportedFeatureError(
                 "Another stream of this model is still open. Read it to its end or close it first."
             )
-        with self._busy:
-            self._busy_thread = me
-            try:
-                yield
-            finally:
-                self._busy_thread = None
+        while not self._busy.acquire(timeout=WAIT_SECONDS):
+            if stop.is_set():
+                yield False
+                return
+        self._busy_thread = me
+        try:
+            yield True
+        finally:
+            self._busy_thread = None
+            self._busy.release()
 
 
 def _check_stays(card: Card, plan: ImagePlan) -> None:

@@ -114,7 +114,7 @@ class _Writer:
                 self._literal(self.grammar.system_separator)
                 carried = False
             last = leave_open and i == len(messages) - 1
-            answer = self._reasoned(message, i, last_user)
+            answer = self._reasoned(message, i, last_user, final=i == len(messages) - 1)
             self._content(answer, i, trim=turn.trim, leave_open=last)
             if not last:
                 self._literal(turn.close)
@@ -184,13 +184,14 @@ class _Writer:
             )
         return turn
 
-    def _reasoned(self, message: Message, i: int, last_user: int) -> Message:
+    def _reasoned(self, message: Message, i: int, last_user: int, *, final: bool) -> Message:
         """An assistant message without its reasoning, which is written here where it is kept."""
         grammar = self.grammar.reasoning
         if grammar is None or message.role != "assistant":
             return message
         reasoning, answer = _split_reasoning(message, grammar.open.strip(), grammar.close.strip())
-        if i > last_user or (grammar.history == "keep" and reasoning):
+        # After the last user turn: the final answer always has the frame, earlier ones when they reasoned.
+        if (i > last_user and (final or reasoning)) or (grammar.history == "keep" and reasoning):
             self._literal(grammar.open)
             self._text(reasoning)
             self._literal(grammar.close)

@@ -10,15 +10,16 @@ from types import TracebackType
 from loader.errors import UnsupportedFeatureError
 from loader.response import Response
 
-Steps = Generator[str, None, Response]
-"""Yields the text of each token, which may be empty, and returns the response."""
+Steps = Generator[str, None, Response | None]
+"""Yields the text of each token, which may be empty, and returns the response, None if it was stopped."""
 
 
 class Stream(Iterator[str]):
     """Pieces of an answer, in order. Closing it (or leaving its `with`) stops the generation."""
 
-    def __init__(self, steps: Steps) -> None:
+    def __init__(self, steps: Steps, stop: threading.Event) -> None:
         self._steps = steps
+        self._stop = stop
         self._response: Response | None = None
 
     def __next__(self) -> str:
@@ -33,6 +34,10 @@ class Stream(Iterator[str]):
         except StopIteration as end:
             self._response = self._response or end.value
             raise
+
+    def stop(self) -> None:
+        """End after the present token, or the wait for the model; safe from any thread."""
+        self._stop.set()
 
     def close(self) -> None:
         """Stop generating and let the model go."""
@@ -81,6 +86,8 @@ class AsyncStream(AsyncIterator[str]):
             item = await self._queue.get()
         except asyncio.CancelledError:
             self._stop.set()
+            if self._stream is not None:
+                self._stream.stop()
             raise
         if isinstance(item, str):
             return item
@@ -93,6 +100,7 @@ class AsyncStream(AsyncIterator[str]):
         last: BaseException | None = None
         try:
             with self._start() as self._stream:
+                # Set between the two lines, the stop would reach no stream.
                 while not self._stop.is_set():
                     if text := self._stream.step():
                         _put(loop, self._queue, text)
@@ -103,8 +111,10 @@ class AsyncStream(AsyncIterator[str]):
         _put(loop, self._queue, last)
 
     async def aclose(self) -> None:
-        """Stop generating and wait until the model is free."""
+        """Stop generating, or waiting for the model, and wait until this stream has let go of it."""
         self._stop.set()
+        if self._stream is not None:
+            self._stream.stop()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
 

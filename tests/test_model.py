@@ -261,6 +261,21 @@ def test_weights_that_do_not_fit_the_architecture_are_a_checkpoint_error(
         registry.load(folder)
 
 
+def test_a_config_that_names_another_image_token_is_refused(checkpoint: Build, tmp_path: Path) -> None:
+    """The backend would leave the image out of the prompt, and answer."""
+    folder = shutil.copytree(checkpoint("qwen2.5-vl"), tmp_path / "blind")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"image_token_id": 3}))
+    with pytest.raises(CheckpointError, match="would not see its images"):
+        registry.load(folder)
+
+
+def test_what_the_backend_raises_while_answering_is_a_typed_error(qwen: VisionModel) -> None:
+    with pytest.raises(CheckpointError, match="failed while answering"):
+        qwen.generate("Hello", top_k=10**9, temperature=1.0)
+    assert qwen.generate("Hello", max_tokens=2).completion_tokens == 2
+
+
 def test_code_in_a_checkpoint_is_refused_with_its_name_and_the_switch(
     checkpoint: Build, tmp_path: Path
 ) -> None:

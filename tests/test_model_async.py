@@ -80,6 +80,18 @@ def test_a_cancelled_task_stops_the_model(model: VisionModel) -> None:
     assert model.generate("Hello", max_tokens=2).text is not None
 
 
+def test_a_task_that_waits_for_its_turn_can_be_cancelled(model: VisionModel) -> None:
+    async def wait_in_vain() -> float:
+        async with model.stream_async("Hello", max_tokens=20_000) as busy:
+            await anext(busy)
+            start = time.perf_counter()
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(model.generate_async("Hello"), 0.3)
+            return time.perf_counter() - start
+
+    assert asyncio.run(wait_in_vain()) < 5
+
+
 def test_leaving_a_stream_early_frees_the_model(model: VisionModel) -> None:
     async def peek() -> str:
         async with model.stream_async("Hello", max_tokens=20_000) as stream:

@@ -123,6 +123,13 @@ def test_reasoning_in_a_field_of_its_own_is_written_like_reasoning_in_the_text()
     assert "<think>\n2 + 2\n</think>\n\nFour." in render(card, field).text
 
 
+def test_of_several_answers_in_a_row_the_last_one_has_the_frame_of_a_thought() -> None:
+    turns = [*ask(), {"role": "assistant", "content": "One."}, {"role": "assistant", "content": "Two."}]
+    prompt = render(registry.card("qwen3-vl-thinking"), turns, add_generation_prompt=False).text
+    assert "assistant\nOne.<|im_end|>" in prompt
+    assert "assistant\n<think>\n\n</think>\n\nTwo.<|im_end|>" in prompt
+
+
 @pytest.mark.parametrize(
     ("messages", "message", "part"),
     [
