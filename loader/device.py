@@ -1,7 +1,6 @@
 """What a machine gives: memory, and the part of it that the GPU may use.
 
-On a Mac that is loaded, MLX itself is asked (loader.backend); here a machine is known by name or by
-its memory alone, so every figure but the memory is an estimate.
+A machine is known by name or by its memory alone, so every figure but the memory is an estimate.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def fit_image(image: PIL.Image.Image, plan: ImagePlan, resample: Resample) -> PI
     if wide * high <= WHOLE_PIXELS:
         image = image.resize((wide, high), chosen)
         return image if image.size == (plan.width, plan.height) else image.crop((left, top, right, bottom))
-    # Pillow takes this box in single precision, so single pixels may differ by a level or two.
+    # Pillow takes this box in single precision: close to the whole image's crop, not equal to it.
     across, down = image.width / wide, image.height / high
     box = (left * across, top * down, min(right * across, image.width), min(bottom * down, image.height))
     return image.resize((plan.width, plan.height), chosen, box=box)

@@ -62,6 +62,18 @@ def conversation(
     return messages if system is None else [{"role": "system", "content": system}, *messages]
 
 
+def matched(slots: Sequence[Any], sources: Sequence[Any]) -> list[Any]:
+    """A source for every placeholder: its own, or the next of the call's images."""
+    empty = sum(slot is None for slot in slots)
+    if empty != len(sources):
+        raise MessageError(
+            f"The messages have {empty} image parts without a source, and the number of images given is "
+            f'{len(sources)}. Put one {{"type": "image"}} into the messages for each image, where it belongs.'
+        )
+    rest = iter(sources)
+    return [next(rest) if slot is None else slot for slot in slots]
+
+
 def read(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
     """The caller's messages in one shape.
 
@@ -110,11 +122,11 @@ def _parts(content: Any, i: int) -> Iterator[Text | Picture]:
 def _part(part: Any, i: int, j: int) -> Text | Picture:
     if isinstance(part, str):
         return Text(part)
-    kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+    kind = str(part.get("type")) if isinstance(part, Mapping) else type(part).__name__
     if kind in _TEXT_TYPES and isinstance(part.get("text"), str):
         return Text(part["text"])
     if kind in _IMAGE_TYPES:
-        return Picture(_source(part))
+        return Picture(_source(part, kind, i, j))
     if kind in _TEXT_TYPES:
         what = f"is of type {kind!r} without a text"
     else:
@@ -126,9 +138,15 @@ def _part(part: Any, i: int, j: int) -> Text | Picture:
     )
 
 
-def _source(part: Mapping[str, Any]) -> Any:
-    for key in _SOURCE_KEYS:
-        source = part.get(key)
-        if source is not None:
-            return source.get("url") if isinstance(source, Mapping) else source
-    return None
+def _source(part: Mapping[str, Any], kind: str, i: int, j: int) -> Any:
+    found = next((part[key] for key in _SOURCE_KEYS if part.get(key) is not None), None)
+    source = found.get("url") if isinstance(found, Mapping) else found
+    # Messages in this shape come from other people's programs: a URL there must not read local files.
+    if kind != "image" and not str(source).lower().startswith(("http://", "https://", "data:")):
+        raise MessageError(
+            f"Part {j} of message {i} is of type {kind!r} without an http(s) or data URL. "
+            'Give a file as {"type": "image", "image": path}.',
+            message=i,
+            part=j,
+        )
+    return source

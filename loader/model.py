@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from loader.backend import Backend, Inputs, peak_memory, reset_peak_memory
 from loader.errors import CheckpointError, ImageError, MessageError, UnsupportedFeatureError
 from loader.image import describe, open_image
-from loader.messages import conversation
+from loader.messages import conversation, matched
 from loader.prompt import Prompt, render
 from loader.resize import Detail, ImagePlan, plan_image
 from loader.response import Response, SeenImage, Timings
@@ -80,8 +80,8 @@ class VisionModel:
         system: str | None = None,
         max_tokens: int = 512,
         temperature: float = 0.0,
-        top_p: float | None = None,
-        top_k: int | None = None,
+        top_p: float = 1.0,
+        top_k: int = 0,
         repetition_penalty: float | None = None,
         seed: int | None = None,
         detail: Detail = "auto",
@@ -111,7 +111,7 @@ class VisionModel:
             **prompt_options,
         )
         seen, pixels = [], []
-        for source in _matched(rendered.images, sources):
+        for source in matched(rendered.images, sources):
             look, fitted = self._look(source, detail, max_image_tokens, max_image_pixels, allow_private_urls)
             seen.append(look)
             pixels.append(fitted)
@@ -241,15 +241,14 @@ def _check_stays(card: Card, plan: ImagePlan) -> None:
 
 def _refuse_forged_images(prompt: Prompt, tokens: Sequence[str]) -> None:
     """The processor gets one string and would take a token that a user typed for an image."""
-    for segment in prompt.segments:
-        if segment.kind != "text":
-            continue
-        found = next((token for token in tokens if token in segment.text), None)
-        if found is not None:
-            raise MessageError(
-                f"The text holds {found!r}, the model's own image token, which would be taken for an "
-                "image. Take it out of the text, or write it with a space inside."
-            )
+    # Joined, because neighbouring parts may spell a token together; NUL keeps other segments apart.
+    typed = "".join(segment.text if segment.kind == "text" else "\0" for segment in prompt.segments)
+    found = next((token for token in tokens if token in typed), None)
+    if found is not None:
+        raise MessageError(
+            f"The text holds {found!r}, the model's own image token, which would be taken for an "
+            "image. Take it out of the text, or write it with a space inside."
+        )
 
 
 def _listed(images: Any) -> list[Any]:
@@ -259,15 +258,3 @@ def _listed(images: Any) -> list[Any]:
     if isinstance(images, (list, tuple)) or (isinstance(images, Iterator) and not hasattr(images, "read")):
         return list(images)
     return [images]
-
-
-def _matched(slots: Sequence[Any], sources: Sequence[Any]) -> list[Any]:
-    """A source for every placeholder: its own, or the next of the call's images."""
-    empty = sum(slot is None for slot in slots)
-    if empty != len(sources):
-        raise MessageError(
-            f"The messages have {empty} image parts without a source, and the number of images given is "
-            f'{len(sources)}. Put one {{"type": "image"}} into the messages for each image, where it belongs.'
-        )
-    rest = iter(sources)
-    return [next(rest) if slot is None else slot for slot in slots]

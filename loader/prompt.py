@@ -28,7 +28,7 @@ class Segment:
     """A piece of a prompt.
 
     literal: the family's own text, control tokens included; image: one placeholder; text: the
-    caller's words, in which nothing is a control token.
+    caller's words, in which nothing is meant as a control token.
     """
 
     kind: Literal["literal", "image", "text"]
@@ -102,7 +102,7 @@ class _Writer:
         """The prompt. `leave_open`: the last turn is to be continued."""
         given = messages[0] if messages[0].role == "system" else None
         turns = list(enumerate(messages))[1 if given else 0 :]
-        last_user = max((i for i, message in turns if message.role == "user"), default=-1)
+        last_user = max((i for i, message in turns if message.role == "user"), default=len(messages))
 
         self._literal(self.grammar.bos)
         carried = self._system(given)
@@ -195,6 +195,7 @@ class _Writer:
             self._literal(grammar.open)
             self._text(reasoning)
             self._literal(grammar.close)
+            return _without_leading_newlines(answer)
         return answer
 
     def _content(self, message: Message, i: int, *, trim: bool, leave_open: bool = False) -> None:
@@ -250,8 +251,14 @@ def _split_reasoning(message: Message, opens: str, closes: str) -> tuple[str, Me
         return message.reasoning.strip("\n"), message
     if not message.parts or not isinstance(message.parts[0], Text):
         return "", message
-    head, found, rest = message.parts[0].text.rpartition(closes)
-    if not found:
+    if closes not in message.parts[0].text:
         return "", message
+    thought, *_, rest = message.parts[0].text.split(closes)
     answer = Text(rest.lstrip("\n"))
-    return head.split(opens)[-1].strip("\n"), Message(message.role, (answer, *message.parts[1:]))
+    return thought.split(opens)[-1].strip("\n"), Message(message.role, (answer, *message.parts[1:]))
+
+
+def _without_leading_newlines(message: Message) -> Message:
+    if not message.parts or not isinstance(message.parts[0], Text):
+        return message
+    return Message(message.role, (Text(message.parts[0].text.lstrip("\n")), *message.parts[1:]))

@@ -67,56 +67,31 @@ class Stream(Iterator[str]):
 class AsyncStream(AsyncIterator[str]):
     """The same for `async for`: the model runs in a thread of its own, the event loop stays free.
 
-    Leaving the loop early needs `aclose()` or `async with`; a cancelled task stops the model, too.
+    A cancelled task stops the model, and so does a stream that nobody holds any more; `aclose()` or
+    `async with` also wait until it has stopped.
     """
 
     def __init__(self, start: Callable[[], Stream]) -> None:
-        self._start = start
-        self._stream: Stream | None = None
-        self._queue: asyncio.Queue[str | BaseException | None] = asyncio.Queue()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._worker = _Worker(start)
 
     async def __anext__(self) -> str:
-        if self._thread is None:
-            loop = asyncio.get_running_loop()
-            self._thread = threading.Thread(target=self._run, args=(loop,), daemon=True)
-            self._thread.start()
+        self._worker.begin(asyncio.get_running_loop())
         try:
-            item = await self._queue.get()
+            item = await self._worker.queue.get()
         except asyncio.CancelledError:
-            self._stop.set()
-            if self._stream is not None:
-                self._stream.stop()
+            self._worker.stop()
             raise
         if isinstance(item, str):
             return item
-        self._queue.put_nowait(None)  # asking again after the end ends again
+        self._worker.queue.put_nowait(None)  # asking again after the end ends again
         if item is None:
             raise StopAsyncIteration
         raise item
 
-    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
-        last: BaseException | None = None
-        try:
-            with self._start() as self._stream:
-                # Set between the two lines, the stop would reach no stream.
-                while not self._stop.is_set():
-                    if text := self._stream.step():
-                        _put(loop, self._queue, text)
-        except StopIteration:
-            pass
-        except BaseException as error:  # noqa: BLE001  # it is raised again in the caller's task
-            last = error
-        _put(loop, self._queue, last)
-
     async def aclose(self) -> None:
         """Stop generating, or waiting for the model, and wait until this stream has let go of it."""
-        self._stop.set()
-        if self._stream is not None:
-            self._stream.stop()
-        if self._thread is not None:
-            await asyncio.to_thread(self._thread.join)
+        self._worker.stop()
+        await asyncio.to_thread(self._worker.join)
 
     async def __aenter__(self) -> AsyncStream:
         return self
@@ -129,14 +104,57 @@ class AsyncStream(AsyncIterator[str]):
     ) -> None:
         await self.aclose()
 
+    def __del__(self) -> None:
+        self._worker.stop()
+
     @property
     def response(self) -> Response:
         """The whole answer. Known when the stream has been read to its end."""
-        if self._stream is None:
+        if self._worker.stream is None:
             raise UnsupportedFeatureError(
                 "The response is not known before the stream has ended. Read it to its end first."
             )
-        return self._stream.response
+        return self._worker.stream.response
+
+
+class _Worker:
+    """The thread behind an AsyncStream. It does not hold the stream, so that dropping that stops it."""
+
+    def __init__(self, start: Callable[[], Stream]) -> None:
+        self.queue: asyncio.Queue[str | BaseException | None] = asyncio.Queue()
+        self.stream: Stream | None = None
+        self._start = start
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._thread is None:
+            # Not a daemon: a thread inside MLX when the interpreter goes away would abort the process.
+            self._thread = threading.Thread(target=self._run, args=(loop,))
+            self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self.stream is not None:
+            self.stream.stop()
+
+    def join(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        last: BaseException | None = None
+        try:
+            with self._start() as self.stream:
+                # Checked here, too: a stop before this line has reached no stream.
+                while not self._stop.is_set():
+                    if text := self.stream.step():
+                        _put(loop, self.queue, text)
+        except StopIteration:
+            pass
+        except BaseException as error:  # noqa: BLE001  # it is raised again in the caller's task
+            last = error
+        _put(loop, self.queue, last)
 
 
 def _put(

@@ -53,6 +53,7 @@ def test_list_names_every_model_and_counts_them(run: Run) -> None:
 def test_list_takes_a_part_of_a_name(run: Run) -> None:
     rows = json.loads(run("list", "GEMMA", "--json").out)
     assert {row["family"] for row in rows} == {"gemma3"}
+    assert run("list", "qwen2_5").out == run("list", "Qwen2.5").out
 
 
 def test_list_without_a_match_says_so(run: Run) -> None:
@@ -90,7 +91,7 @@ def test_prompt_is_byte_for_byte_the_prompt(run: Run) -> None:
     result = run("prompt", "qwen3-vl-8b", "-p", "What is this?", "-i", "a.jpg")
     assert result.out == (
         "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>What is this?<|im_end|>\n"
-        "<|im_start|>assistant\n\n"
+        "<|im_start|>assistant\n"
     )
 
 
@@ -118,6 +119,21 @@ def test_run_answers_about_a_photo_and_says_what_was_done(
     )
     assert result.out == data["text"] + "\n"
     assert data["usage"]["image_tokens"] == 256
+
+
+def test_prompt_refuses_images_that_the_conversation_has_no_place_for(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO('[{"role": "user", "content": "Hi"}]'))
+    result = run("prompt", "qwen2.5-vl-7b", "--messages", "-", "-i", "a.jpg")
+    assert (result.code, result.out) == (1, "")
+    assert "0 image parts without a source" in result.err
+
+
+def test_an_error_about_a_strangers_text_does_not_steer_the_terminal(run: Run) -> None:
+    result = run("show", "x\x1b[2J\x1b]0;owned\x07")
+    assert result.code == 1
+    assert "\x1b" not in result.err
 
 
 def test_a_bug_ends_with_its_own_exit_code_and_without_a_traceback(

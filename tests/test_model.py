@@ -185,7 +185,7 @@ def test_a_response_is_plain_data_for_json(qwen: VisionModel) -> None:
         ({"prompt": "x", "images": ["missing.jpg"]}, ImageError, "missing.jpg"),
         ({"prompt": "x", "images": [PIL.Image.new("RGB", (500, 2))]}, ImageError, "at most 200"),
         (
-            {"prompt": "x", "images": [PIL.Image.new("RGB", (8200, 41))]},
+            {"prompt": "x", "images": [PIL.Image.new("RGB", (8200, 41))], "detail": "full"},
             ImageError,
             "seen at .*does not take",
         ),

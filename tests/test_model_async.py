@@ -101,6 +101,17 @@ def test_leaving_a_stream_early_frees_the_model(model: VisionModel) -> None:
     assert model.generate("Hello", max_tokens=2).completion_tokens == 2
 
 
+def test_breaking_out_of_a_stream_frees_the_model(model: VisionModel) -> None:
+    async def peek_and_ask() -> int:
+        async for _ in model.stream_async("Hello", max_tokens=20_000):
+            break
+        return (await model.generate_async("Hello", max_tokens=2)).completion_tokens
+
+    start = time.perf_counter()
+    assert asyncio.run(peek_and_ask()) == 2
+    assert time.perf_counter() - start < 10
+
+
 def test_a_response_is_not_known_before_an_async_stream_has_begun(model: VisionModel) -> None:
     async def ask() -> None:
         stream = model.stream_async("Hello")

@@ -107,12 +107,12 @@ def test_openai_image_parts_keep_their_sources_in_order() -> None:
     parts = [
         {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}},
         "and",
-        {"type": "input_image", "image_url": "b.png"},
+        {"type": "input_image", "image_url": "data:image/png;base64,AA"},
         {"type": "image", "image": b"bytes"},
         {"type": "image"},
     ]
     prompt = render(registry.card("qwen2.5-vl"), [{"role": "user", "content": parts}])
-    assert prompt.images == ("https://example.org/a.png", "b.png", b"bytes", None)
+    assert prompt.images == ("https://example.org/a.png", "data:image/png;base64,AA", b"bytes", None)
 
 
 def test_reasoning_in_a_field_of_its_own_is_written_like_reasoning_in_the_text() -> None:
@@ -139,6 +139,8 @@ def test_of_several_answers_in_a_row_the_last_one_has_the_frame_of_a_thought() -
         ([{"role": "user", "content": 3}], 0, None),
         ([{"role": "user", "content": ["a", {"type": "video"}]}], 0, 1),
         ([{"role": "user", "content": [{"type": "text"}]}], 0, 0),
+        ([{"role": "user", "content": [{"type": ["x"]}]}], 0, 0),
+        ([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "/etc/hosts"}}]}], 0, 0),
         ([*ask(), {"role": "assistant", "content": "a"}, {"role": "user", "content": [7]}], 2, 0),
         ([{"role": "system", "content": [{"type": "image"}]}, *ask()], 0, 0),
     ],

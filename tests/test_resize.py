@@ -72,18 +72,35 @@ def test_less_detail_never_takes_more_tokens(width: int, height: int) -> None:
     assert counts == sorted(counts)
 
 
-@given(name=st.sampled_from(NAMES), width=st.integers(1, 9000), height=st.integers(1, 9000))
-def test_an_image_at_its_planned_size_is_planned_to_stay_as_it_is(name: str, width: int, height: int) -> None:
+@given(
+    name=st.sampled_from(NAMES),
+    width=st.integers(1, 9000),
+    height=st.integers(1, 9000),
+    tokens=st.one_of(st.none(), st.integers(1, 2000)),
+)
+def test_an_image_at_its_planned_size_is_planned_to_stay_as_it_is(
+    name: str, width: int, height: int, tokens: int | None
+) -> None:
     """The backend's processor sees the planned size and plans again: it must not resize anew."""
     card = registry.card(name)
     if aspect(width, height) > 200:
         return
-    plan = plan_image(card, width, height)
-    if aspect(plan.width, plan.height) > 200:
-        return  # the model's own processor refuses this second look; the loader says so
+    plan = plan_image(card, width, height, max_tokens=tokens)
+    if tokens is None and aspect(plan.width, plan.height) > 200:
+        return  # without a budget the sizes are upstream's own, and the loader refuses these few
     again = plan_image(card, plan.width, plan.height, detail="full")
     assert (again.width, again.height) == (plan.width, plan.height)
     assert again.image_tokens == plan.image_tokens
+
+
+@pytest.mark.parametrize("name", ["qwen2-vl", "qwen3-vl"])
+@pytest.mark.parametrize("tokens", [1, 4, 16, 64, 65, 80, 300])
+def test_a_small_budget_on_an_ordinary_photo_gives_what_the_model_takes(name: str, tokens: int) -> None:
+    card = registry.card(name)
+    resize = card.image.resize if card.image else None
+    assert isinstance(resize, SmartResize)
+    plan = plan_image(card, 4032, 3024, max_tokens=tokens)
+    assert plan.width * plan.height >= resize.min_pixels
 
 
 @given(name=st.sampled_from(NAMES), width=st.integers(8, 9000), height=st.integers(8, 9000))

@@ -49,9 +49,9 @@ def local(folder: Path, *, trust_remote_code: bool = False) -> Checkpoint:
 
 def checked(folder: Path, repository: str | None, commit: str | None, trust_remote_code: bool) -> Checkpoint:
     try:
+        config = _config(folder)
         if not trust_remote_code:
             refuse_code(folder)
-        config = _config(folder)
         _check_weights(folder)
     except OSError as error:
         raise CheckpointError(f"{folder} cannot be read: {error}. Check its permissions.") from error

@@ -10,6 +10,7 @@ import sys
 
 import click
 
+from loader.cli.common import printable
 from loader.cli.list_models import list_models
 from loader.cli.plan import plan
 from loader.cli.prompt import prompt
@@ -52,9 +53,6 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough. Python would complain again when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         if os.environ.get("MLX_CARDS_DEBUG"):
             raise
@@ -66,5 +64,5 @@ def main() -> None:
 
 
 def _stop(message: str, code: int) -> None:
-    click.echo(message, err=True)
+    click.echo(printable(message), err=True)
     sys.exit(code)

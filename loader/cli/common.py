@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -44,6 +45,14 @@ private = click.option(
 )
 
 
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: what strangers wrote (file names, models, prompts) must not steer it."""
+    return _UNPRINTABLE.sub("\ufffd", text)
+
+
 def print_json(data: Any) -> None:
     """Data on standard output, readable by people too."""
     click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
@@ -61,7 +70,7 @@ def conversation(question: str | None, file: str | None) -> str | Sequence[Any]:
         data = json.loads(raw)
     except OSError as error:
         raise MessageError(f"{file} cannot be read: {error.strerror}. Check the path.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MessageError(
             f"{file} is not JSON: {error}. Write a list of messages, as chat APIs take them."
         ) from error

@@ -7,6 +7,7 @@ import click
 import registry
 from loader.cli.common import as_json, print_json, table
 from registry.cards import Card
+from registry.naming import fold
 
 
 @click.command("list")
@@ -19,7 +20,7 @@ def list_models(part: str | None, as_json: bool) -> None:
     mlx-cards list
     mlx-cards list qwen
     """
-    cards = [registry.card(name) for name in registry.names() if (part or "").lower() in name]
+    cards = [registry.card(name) for name in registry.names() if fold(part or "") in fold(name)]
     if as_json:
         print_json([_row(card) for card in cards])
     elif cards:

@@ -7,7 +7,7 @@ import re
 import click
 
 import registry
-from loader.cli.common import as_json, detail, max_tokens, print_json, private
+from loader.cli.common import as_json, detail, max_tokens, print_json, printable, private
 from loader.resize import Detail, Size, plan_image
 
 _SIZE = re.compile(r"(\d{1,6})x(\d{1,6})")
@@ -47,9 +47,15 @@ def plan(
         print_json({"name": card.name, "images": rows, "image_tokens": tokens, "context": context})
         return
     for image, planned in plans:
-        click.echo(planned.note if _SIZE.fullmatch(image) else f"{image}: {planned.note}")
+        click.echo(planned.note if _SIZE.fullmatch(image) else f"{_label(image)}: {planned.note}")
     of_context = "" if context is None else f" of {context:,} positions"
     click.echo(click.style(f"{tokens:,} image tokens{of_context}", bold=True))
+
+
+def _label(image: str) -> str:
+    from loader.image import describe
+
+    return printable(describe(image))
 
 
 def size_of(image: str, allow_private_urls: bool = False) -> Size:

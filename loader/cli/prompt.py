@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 import registry
 from loader.cli import common
-from loader.messages import conversation
+from loader.messages import conversation, matched
 from loader.prompt import Segment, render
 
 _COLOURS = {"literal": "cyan", "image": "magenta", "text": None}
@@ -40,12 +42,16 @@ def prompt(
     asked = common.conversation(question, file)
     card = registry.card(name)
     rendered = render(card, conversation(asked, len(images), system), continue_final_message=leave_open)
+    matched(rendered.images, images)
     if as_json:
         segments = [{"kind": s.kind, "text": s.text} for s in rendered.segments]
         common.print_json({"name": card.name, "prompt": rendered.text, "segments": segments})
-    else:
+    elif sys.stdout.isatty():
         click.echo("".join(_coloured(segment) for segment in rendered.segments))
+    else:
+        sys.stdout.write(rendered.text)  # to the byte: no colours, no newline of ours
 
 
 def _coloured(segment: Segment) -> str:
-    return click.style(segment.text, fg=_COLOURS[segment.kind]) if segment.text else ""
+    text = common.printable(segment.text)
+    return click.style(text, fg=_COLOURS[segment.kind]) if text else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import click
@@ -12,9 +11,6 @@ from loader.resize import Detail
 
 if TYPE_CHECKING:
     from loader.response import Response
-
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""A model's words must not steer the terminal. `--json` has the text as it is."""
 
 
 @click.command()
@@ -88,7 +84,7 @@ def run(
     ) as stream:
         for text in stream:
             if not as_json:
-                click.echo(_UNPRINTABLE.sub("\ufffd", text), nl=False)
+                click.echo(common.printable(text), nl=False)
     if as_json:
         common.print_json(stream.response.to_dict())
     else:

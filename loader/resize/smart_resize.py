@@ -32,10 +32,15 @@ def smart_resize(parameters: SmartResize, size: Size, bounds: Bounds) -> Geometr
         shrink = math.sqrt((height * width) / most)
         wide = max(factor, math.floor(width / shrink / factor) * factor)
         high = max(factor, math.floor(height / shrink / factor) * factor)
-    elif wide * high < parameters.min_pixels:
+    # Not `elif`: what a small budget rounds down to may be less than the model takes.
+    if wide * high < parameters.min_pixels:
         enlarge = math.sqrt(parameters.min_pixels / (height * width))
         wide = math.ceil(width * enlarge / factor) * factor
         high = math.ceil(height * enlarge / factor) * factor
+    if most < parameters.max_pixels:
+        # With a budget the shape is ours to choose: one that the processor takes at its second look.
+        wide = min(wide, parameters.max_aspect * high // factor * factor)
+        high = min(high, parameters.max_aspect * wide // factor * factor)
     patches = (wide // parameters.patch) * (high // parameters.patch)
     return Geometry(((wide, high),), patches // parameters.merge**2, patches)
 
