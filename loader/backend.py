@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loader.errors import CheckpointError, MLXCardsError, UnsupportedFeatureError
+from loader.errors import CheckpointError, UnsupportedFeatureError
 from loader.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -54,8 +54,6 @@ class Backend:
 
         try:
             self._model, self._processor = load(str(folder), trust_remote_code=trust_remote_code)
-        except MLXCardsError:
-            raise
         except Exception as error:  # the backend raises anything from KeyError to RuntimeError
             raise CheckpointError(
                 f"{requirements.package} cannot load {folder.name}: {_first_line(error)}. "

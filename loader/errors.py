@@ -25,6 +25,7 @@ __all__ = [
     "MessageError",
     "UnknownModelError",
     "UnsupportedFeatureError",
+    "takes_no_images",
 ]
 
 
@@ -83,3 +84,8 @@ class UnsupportedFeatureError(MLXCardsError):
 
 class CheckpointError(MLXCardsError):
     """Files of a checkpoint that are missing, broken, or not what the card says."""
+
+
+def takes_no_images(name: str) -> UnsupportedFeatureError:
+    """The error for an image where the family `name` has no vision."""
+    return UnsupportedFeatureError(f"{name} takes no images. Choose a family that does: `mlx-cards list`.")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from loader.backend import Backend, Inputs, peak_memory, reset_peak_memory
 from loader.errors import CheckpointError, ImageError, MessageError, UnsupportedFeatureError
+from loader.fit import fit_image
 from loader.image import describe, open_image
 from loader.messages import conversation, matched
 from loader.prompt import Prompt, render
@@ -141,8 +142,6 @@ class VisionModel:
         allow_private_urls: bool,
     ) -> tuple[SeenImage, PIL.Image.Image]:
         """Open one image, plan it, bring it to the planned size."""
-        from loader.fit import fit_image
-
         spec = self.card.image
         assert spec is not None  # noqa: S101  # render refuses images where the card has none
         image = open_image(source, background=spec.background, allow_private_urls=allow_private_urls)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from loader.errors import MessageError, UnsupportedFeatureError
+from loader.errors import MessageError, UnsupportedFeatureError, takes_no_images
 from loader.messages import Message, Picture, Text, read
 
 if TYPE_CHECKING:
@@ -113,10 +113,10 @@ class _Writer:
                 self._system_text(given)
                 self._literal(self.grammar.system_separator)
                 carried = False
-            last = leave_open and i == len(messages) - 1
-            answer = self._reasoned(message, i, last_user, final=i == len(messages) - 1)
-            self._content(answer, i, trim=turn.trim, leave_open=last)
-            if not last:
+            final = i == len(messages) - 1
+            answer = self._reasoned(message, i, last_user, final=final)
+            self._content(answer, i, trim=turn.trim, leave_open=leave_open and final)
+            if not (leave_open and final):
                 self._literal(turn.close)
         if carried:
             raise MessageError(
@@ -222,9 +222,7 @@ class _Writer:
     def _image(self, part: Picture, role: str, i: int, j: int) -> None:
         image = self.card.image
         if image is None:
-            raise UnsupportedFeatureError(
-                f"{self.card.name} takes no images. Choose a family that does: `mlx-cards list`."
-            )
+            raise takes_no_images(self.card.name)
         if role not in self.grammar.image_roles:
             raise MessageError(
                 f"Part {j} of message {i} is an image in a {role} message, where {self.card.id} takes "
@@ -249,11 +247,10 @@ def _split_reasoning(message: Message, opens: str, closes: str) -> tuple[str, Me
     """The reasoning in an assistant message, and the message without it."""
     if message.reasoning is not None:
         return message.reasoning.strip("\n"), message
-    if not message.parts or not isinstance(message.parts[0], Text):
+    first = message.parts[0] if message.parts else None
+    if not isinstance(first, Text) or closes not in first.text:
         return "", message
-    if closes not in message.parts[0].text:
-        return "", message
-    thought, *_, rest = message.parts[0].text.split(closes)
+    thought, *_, rest = first.text.split(closes)
     answer = Text(rest.lstrip("\n"))
     return thought.split(opens)[-1].strip("\n"), Message(message.role, (answer, *message.parts[1:]))
 

@@ -58,9 +58,7 @@ class Stream(Iterator[str]):
     def response(self) -> Response:
         """The whole answer. Known when the stream has been read to its end."""
         if self._response is None:
-            raise UnsupportedFeatureError(
-                "The response is not known before the stream has ended. Read it to its end first."
-            )
+            raise _too_early()
         return self._response
 
 
@@ -111,9 +109,7 @@ class AsyncStream(AsyncIterator[str]):
     def response(self) -> Response:
         """The whole answer. Known when the stream has been read to its end."""
         if self._worker.stream is None:
-            raise UnsupportedFeatureError(
-                "The response is not known before the stream has ended. Read it to its end first."
-            )
+            raise _too_early()
         return self._worker.stream.response
 
 
@@ -155,6 +151,12 @@ class _Worker:
         except BaseException as error:  # noqa: BLE001  # it is raised again in the caller's task
             last = error
         _put(loop, self.queue, last)
+
+
+def _too_early() -> UnsupportedFeatureError:
+    return UnsupportedFeatureError(
+        "The response is not known before the stream has ended. Read it to its end first."
+    )
 
 
 def _put(

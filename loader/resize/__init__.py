@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from loader.errors import ImageError, UnsupportedFeatureError
+from loader.errors import ImageError, UnsupportedFeatureError, takes_no_images
 from loader.resize.fixed import fixed
 from loader.resize.plan import Bounds, Geometry, ImagePlan, Size, Strategy
 from loader.resize.smart_resize import smart_resize
@@ -48,9 +48,7 @@ def plan_image(  # noqa: PLR0917  # the published signature
     """
     image = card.image
     if image is None:
-        raise UnsupportedFeatureError(
-            f"{card.name} takes no images. Choose a family that does: `mlx-cards list`."
-        )
+        raise takes_no_images(card.name)
     if width < 1 or height < 1:
         raise ImageError(f"An image of {width}x{height} has no pixels. Check the file.")
     bounds = _bounds(image, detail, max_tokens, max_pixels)
