@@ -14,7 +14,8 @@ import registry
 from loader.errors import ImageError, UnsupportedFeatureError
 from loader.resize import STRATEGIES, plan_image
 from registry.cards import Card
-from registry.vision import SmartResize, SplitTiles
+from registry.grids import SmartResize
+from registry.tiles import SplitTiles
 from tests.golden_rows import rows
 
 NAMES = (*registry.families(), "smolvlm2")

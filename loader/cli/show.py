@@ -11,7 +11,9 @@ import registry
 from loader.cli.common import as_json, print_json
 from registry.cards import Card, Model
 from registry.choice import gigabytes
-from registry.vision import Fixed, Image, SmartResize, SplitTiles
+from registry.grids import Fixed, SmartResize
+from registry.tiles import SplitTiles
+from registry.vision import Image
 
 
 @click.command()

@@ -1,6 +1,6 @@
 """The size an image will have, its tiles and tokens, before any pixel is touched.
 
-One module for each strategy, one dict of them: `registry.vision` says what a card's parameters mean.
+One module for each strategy, one dict of them. What the parameters mean: registry.grids, registry.tiles.
 """
 
 from __future__ import annotations

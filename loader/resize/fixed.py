@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from loader.resize.plan import Bounds, Geometry, Size
 
 if TYPE_CHECKING:
-    from registry.vision import Fixed
+    from registry.grids import Fixed
 
 
 def fixed(parameters: Fixed, size: Size, bounds: Bounds) -> Geometry:

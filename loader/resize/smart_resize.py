@@ -13,7 +13,7 @@ from loader.errors import ImageError
 from loader.resize.plan import Bounds, Geometry, Size
 
 if TYPE_CHECKING:
-    from registry.vision import SmartResize
+    from registry.grids import SmartResize
 
 
 def smart_resize(parameters: SmartResize, size: Size, bounds: Bounds) -> Geometry:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from loader.resize.plan import Bounds, Geometry, Size
 
 if TYPE_CHECKING:
-    from registry.vision import SplitTiles
+    from registry.tiles import SplitTiles
 
 CEILING = 4096
 """Upstream's absolute bound on either side after the first scaling."""
