@@ -1,6 +1,7 @@
 """The size an image will have, its tiles and tokens, before any pixel is touched.
 
-One module for each strategy, one dict of them. What the parameters mean: registry.grids, registry.tiles.
+One module for each strategy, one dict of them. What the parameters mean: registry.crops,
+registry.grids, registry.tiles.
 """
 
 from __future__ import annotations
@@ -8,10 +9,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from loader.errors import ImageError, UnsupportedFeatureError, takes_no_images
+from loader.resize.anyres import anyres
+from loader.resize.canvas_tiles import canvas_tiles
+from loader.resize.crops import crops
 from loader.resize.fixed import fixed
+from loader.resize.longest_edge import longest_edge
+from loader.resize.merged_crops import merged_crops
+from loader.resize.padded_grid import padded_grid
+from loader.resize.patch_limit import patch_limit
 from loader.resize.plan import Bounds, Geometry, ImagePlan, Size, Strategy
+from loader.resize.quarters import quarters
+from loader.resize.slices import slices
 from loader.resize.smart_resize import smart_resize
 from loader.resize.split_tiles import split_tiles
+from loader.resize.stretch_tiles import stretch_tiles
+from loader.resize.token_budget import token_budget
+from loader.resize.windows import windows
 from loader.sampling import whole
 
 if TYPE_CHECKING:
@@ -23,9 +36,21 @@ __all__ = ["STRATEGIES", "Bounds", "Detail", "ImagePlan", "Size", "Strategy", "p
 Detail = Literal["low", "auto", "full"]
 
 STRATEGIES: dict[str, Strategy[Any]] = {
+    "anyres": anyres,
+    "canvas_tiles": canvas_tiles,
+    "crops": crops,
     "fixed": fixed,
+    "longest_edge": longest_edge,
+    "merged_crops": merged_crops,
+    "padded_grid": padded_grid,
+    "patch_limit": patch_limit,
+    "quarters": quarters,
+    "slices": slices,
     "smart_resize": smart_resize,
     "split_tiles": split_tiles,
+    "stretch_tiles": stretch_tiles,
+    "token_budget": token_budget,
+    "windows": windows,
 }
 """Strategies by the `kind` that a card names."""
 
@@ -73,7 +98,7 @@ def _bounds(image: Image, detail: Detail, tokens: int | None, pixels: int | None
 def _plan(image: Image, source: Size, geometry: Geometry, bounds: Bounds) -> ImagePlan:
     width, height = geometry.seen or geometry.resizes[-1]
     tokens = geometry.image_tokens
-    extra = image.extra_tokens
+    extra = image.extra_tokens if geometry.extra_tokens is None else geometry.extra_tokens
     return ImagePlan(
         source=source,
         width=width,
@@ -87,12 +112,18 @@ def _plan(image: Image, source: Size, geometry: Geometry, bounds: Bounds) -> Ima
         rows=geometry.rows,
         cols=geometry.cols,
         note=_note(source, (width, height), geometry, bounds),
+        grid=geometry.grid,
+        overview_tokens=geometry.overview_tokens,
+        cross_tokens=geometry.cross_tokens,
+        stays=geometry.stays,
     )
 
 
 def _note(source: Size, seen: Size, geometry: Geometry, bounds: Bounds) -> str:
-    grid = f" as {geometry.rows} x {geometry.cols} tiles and an overview" if geometry.rows else ""
-    crop = ", its ends cut off" if geometry.seen and geometry.offset != (0, 0) else ""
+    rows, cols = geometry.rows or 0, geometry.cols or 0
+    overview = " and an overview" if geometry.tiles > rows * cols else ""
+    grid = f" as {rows} x {cols} tiles{overview}" if rows and geometry.tiles > 1 else ""
+    crop = ", its ends cut off" if max(geometry.offset) > 0 else ""
     over = []
     if bounds.tokens is not None and geometry.image_tokens > bounds.tokens:
         over.append(f"{bounds.tokens:,} tokens")

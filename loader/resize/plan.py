@@ -37,6 +37,20 @@ class ImagePlan:
     """Columns of the tile grid."""
     note: str
     """What was done, in one line."""
+    grid: Size | None = None
+    """Columns and rows of image tokens, where they form one grid; the overview's are not counted."""
+    overview_tokens: int | None = None
+    """Image tokens of the overview, where it has another number than a tile."""
+    cross_tokens: int | None = None
+    """Encoder states that the language model attends to instead of image tokens in the prompt."""
+    stays: bool = True
+    """Whether the model's own processor makes the same of the image when it is already at `resizes[-1]`."""
+
+    @property
+    def handed(self) -> Size:
+        """Width and height of the picture that the processor is given, before any padding of its own."""
+        width, height = self.resizes[-1]
+        return min(width, self.width), min(height, self.height)
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -61,6 +75,7 @@ class ImagePlan:
             "patches": self.patches,
             "image_tokens": self.image_tokens,
             "tokens": self.tokens,
+            "cross_tokens": self.cross_tokens,
             "scale": list(self.scale),
             "offset": list(self.offset),
             "note": self.note,
@@ -88,6 +103,14 @@ class Geometry:
     tiles: int = 1
     rows: int | None = None
     cols: int | None = None
+    grid: Size | None = None
+    """Columns and rows of image tokens, where they form one grid; the overview's are not counted."""
+    extra_tokens: int | None = None
+    """Positions that the processor writes for the image besides image tokens, where they depend on its
+    size; None: the card's `image.extra_tokens` counts."""
+    overview_tokens: int | None = None
+    cross_tokens: int | None = None
+    stays: bool = True
 
 
 P_contra = TypeVar("P_contra", contravariant=True)

@@ -1,12 +1,14 @@
 """Scaled until the longest edge fits, cut into square tiles, one overview added; SmolVLM, Idefics3.
 
-Follows `SmolVLMImageProcessorPil` of transformers 5.23 step by step, because its integer roundings
-decide the number of tiles.
+Follows `SmolVLMImageProcessorPil` and `Idefics3ImageProcessorPil` of transformers 5.23, which are the same,
+step by step, because their integer roundings decide the number of tiles.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from loader.resize.plan import Bounds, Geometry, Size
@@ -19,11 +21,10 @@ CEILING = 4096
 
 
 def split_tiles(parameters: SplitTiles, size: Size, bounds: Bounds) -> Geometry:
-    """A grid of tiles and one overview; bounds cannot act, upstream scales every image to one edge."""
+    """A grid of tiles and one overview; bounds act by way of `smaller`, every image is scaled to one edge."""
     del bounds
     tile = parameters.tile
-    scaled = _below(_longest(size, parameters.longest_edge), CEILING)
-    width, height = _whole_tiles(scaled, tile)
+    scaled, (width, height) = _resizes(parameters, size)
     if width <= tile and height <= tile:
         rows = cols = 0
     else:
@@ -36,7 +37,24 @@ def split_tiles(parameters: SplitTiles, size: Size, bounds: Bounds) -> Geometry:
         tiles=tiles,
         rows=rows,
         cols=cols,
+        # The overview is made of the grid, so only a grid that would be scaled once more is another image.
+        stays=_resizes(parameters, (width, height)) == ((width, height), (width, height)),
     )
+
+
+def smaller(parameters: SplitTiles) -> Iterator[SplitTiles]:
+    """The same with a longest edge of fewer whole tiles, step by step down to one.
+
+    In the real processor this is `image_processor.size["longest_edge"]`.
+    """
+    for tiles in range((parameters.longest_edge - 1) // parameters.tile, 0, -1):
+        yield dataclasses.replace(parameters, longest_edge=tiles * parameters.tile)
+
+
+def _resizes(parameters: SplitTiles, size: Size) -> tuple[Size, Size]:
+    """The size with the longest edge, and the one of whole tiles."""
+    scaled = _below(_longest(size, parameters.longest_edge), CEILING)
+    return scaled, _whole_tiles(scaled, parameters.tile)
 
 
 def _longest(size: Size, edge: int) -> Size:
