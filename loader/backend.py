@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loader.errors import CheckpointError, UnsupportedFeatureError
+from loader.prompt.encode import Encoder
 from loader.sampling import Sampling
 
 if TYPE_CHECKING:
     import PIL.Image
 
+    from loader.prompt import Prompt
     from registry.cards import Backend as Requirements
+    from registry.vision import Image
 
 _IMAGE_TOKEN_KEYS = ("image_token_id", "image_token_index")
 """Where config.json names the token that image features replace."""
@@ -32,7 +35,13 @@ class Inputs:
     tensors: dict[str, Any]
     prompt_tokens: int
     image_tokens: int
-    """Positions that hold the family's image token."""
+    """Positions that image features go to."""
+
+    def spliced(self, features: int, images: int) -> Inputs:
+        """The same where each image has one position, in the place of which the model puts its features."""
+        if self.image_tokens != images:
+            return self
+        return Inputs(self.tensors, self.prompt_tokens - images + features, features)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +70,21 @@ class Backend:
             ) from error
         self._check_processor(folder, requirements)
         self._tokenizer: Any = getattr(self._processor, "tokenizer", self._processor)
+        self._encoder = _encoder(self._tokenizer)
+
+    @property
+    def control_tokens(self) -> frozenset[str]:
+        """Tokens of the checkpoint's tokenizer that steer the model."""
+        if self._encoder is not None:
+            return self._encoder.special
+        return frozenset(self._tokenizer.all_special_tokens)
+
+    def can_encode(self, prompt: Prompt) -> bool:
+        """Whether typed control tokens can be kept apart: without images, and with a fast tokenizer.
+
+        Processors take one string, in which they replace placeholders.
+        """
+        return self._encoder is not None and not prompt.images
 
     def _check_processor(self, folder: Path, requirements: Requirements) -> None:
         loaded = type(self._processor).__name__
@@ -97,35 +121,56 @@ class Backend:
             )
         return found
 
-    def prepare(self, text: str, images: Sequence[PIL.Image.Image], image_token: str | None) -> Inputs:
-        """`text` and `images` (already at the size that the model sees) as tensors.
+    def prepare(
+        self,
+        prompt: Prompt,
+        images: Sequence[PIL.Image.Image],
+        image: Image | None,
+        *,
+        as_string: bool = False,
+    ) -> Inputs:
+        """A prompt and `images` (already at the size that the model sees) as tensors.
 
-        Raises CheckpointError with the processor's own words where it refuses them.
+        `as_string`: typed control tokens act as such. Raises CheckpointError with the processor's own
+        words where it refuses them.
         """
-        call: dict[str, Any] = {"text": [text]}
-        bos = self._tokenizer.bos_token
-        if bos and text.startswith(bos):
-            call["add_special_tokens"] = False  # the prompt brings its own start token
-        if images:
-            call["images"] = list(images)
         # No `padding`: one prompt needs none, and llava's processor passes it to its image
         # processor, which refuses it.
         try:
-            tensors = dict(self._processor(**call) if images else self._encode(**call))
+            if images:
+                tensors = dict(self._processor(**self._call(prompt.text), images=list(images)))
+            else:
+                tensors = self._encode(prompt, as_string=as_string)
         except Exception as error:
             raise CheckpointError(
                 f"The processor refused the prompt: {_first_line(error)}. "
                 "Check that the checkpoint's own configuration agrees with the card."
             ) from error
         ids: list[int] = tensors["input_ids"].flatten().tolist()
-        count = ids.count(self.token_id(image_token)) if image_token else 0
-        return Inputs(tensors, len(ids), count)
+        return Inputs(tensors, len(ids), self._image_positions(ids, image))
 
-    def _encode(self, text: list[str], **options: Any) -> dict[str, Any]:
-        """Text without images: the tokenizer alone, because processors demand images."""
+    def _image_positions(self, ids: list[int], image: Image | None) -> int:
+        if image is None:
+            return 0
+        if image.positions == "token":
+            return ids.count(self.token_id(image.token))
+        return sum(number < 0 for number in ids)
+
+    def _call(self, text: str) -> dict[str, Any]:
+        bos = self._tokenizer.bos_token
+        if bos and text.startswith(bos):  # the prompt brings its own start token
+            return {"text": [text], "add_special_tokens": False}
+        return {"text": [text]}
+
+    def _encode(self, prompt: Prompt, *, as_string: bool) -> dict[str, Any]:
+        """A prompt without images: the tokenizer alone, because processors demand images."""
         import mlx.core as mx
 
-        return {name: mx.array(rows) for name, rows in self._tokenizer(text, **options).items()}
+        if self._encoder is None or as_string:
+            rows = self._tokenizer(**self._call(prompt.text))
+            return {name: mx.array(row) for name, row in rows.items()}
+        ids = self._encoder.encode(prompt)
+        return {"input_ids": mx.array([ids]), "attention_mask": mx.ones((1, len(ids)), dtype=mx.int32)}
 
     def generate(self, inputs: Inputs, sampling: Sampling) -> Iterator[Piece]:
         """Generate until the model stops or `sampling.max_tokens` are reached."""
@@ -155,6 +200,37 @@ class Backend:
             ) from error
         finally:
             steps.close()
+
+
+def upstream_prompt(folder: Path, messages: Sequence[Mapping[str, Any]]) -> str:
+    """What mlx-vlm's own `apply_chat_template` makes of a conversation, for comparison.
+
+    Raises CheckpointError where it fails.
+    """
+    from mlx_vlm.prompt_utils import apply_chat_template
+    from mlx_vlm.utils import get_model_and_args, load_config, load_processor
+
+    images = sum(
+        isinstance(part, Mapping) and part.get("type") in ("image", "image_url", "input_image")
+        for message in messages
+        for part in message.get("content") or ()
+    )
+    try:
+        config = load_config(folder)
+        get_model_and_args(config)  # imports the family's module, without which its processor is not found
+        processor = load_processor(folder, trust_remote_code=False)
+        return str(apply_chat_template(processor, config, list(messages), num_images=images))
+    except Exception as error:
+        raise CheckpointError(
+            f"mlx-vlm cannot render this conversation: {_first_line(error)}. Leave --compare out."
+        ) from error
+
+
+def _encoder(tokenizer: Any) -> Encoder | None:
+    try:
+        return Encoder(tokenizer)
+    except UnsupportedFeatureError:  # a tokenizer in Python
+        return None
 
 
 def reset_peak_memory() -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from loader import checkpoint as checkpoints
 from loader.backend import Backend
 from loader.checkpoint import Checkpoint
+from loader.checkpoint.template import ChatTemplate, chat_template
 from loader.errors import CheckpointError, UnknownModelError, UnsupportedFeatureError
 from loader.model import VisionModel
+from loader.prompt.upstream import check_drift
 from registry.catalog import packaged
+from registry.naming import Target
 
 if TYPE_CHECKING:
     from loader.device import Device
@@ -31,6 +35,8 @@ def load(
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
     trust_remote_code: bool = False,
+    prompt: Literal["card", "checkpoint"] = "card",
+    strict: bool = False,
     progress: bool = True,
 ) -> VisionModel:
     """Load a model: a name ("qwen2.5-vl-32b", "qwen2.5-vl-32b@6bit"), a hub repository, or a folder.
@@ -38,6 +44,9 @@ def load(
     `card` names the model that a folder or an unlisted repository holds; without it the checkpoint's
     `model_type` decides, when one family has it. `revision` is a branch, tag or commit of the hub.
     `trust_remote_code` lets Python inside the checkpoint run with your rights.
+
+    A checkpoint whose own chat template says a few test conversations otherwise than the card is
+    reported once, in the log; `strict` refuses it, `prompt="checkpoint"` uses its template.
 
     Raises UnknownModelError, CheckpointError, UnsupportedFeatureError.
     """
@@ -52,10 +61,31 @@ def load(
         trust_remote_code=trust_remote_code,
         progress=progress,
     )
+    template = _template(found, checkpoint, prompt, strict=strict)
     backend = Backend(checkpoint.folder, found.backend, trust_remote_code=trust_remote_code)
-    if found.image is not None:
+    if found.image is not None and found.image.positions == "token":
         backend.check_image_token(found.image.token, checkpoint.config)
-    return VisionModel(found, checkpoint, backend)
+    return VisionModel(found, checkpoint, backend, template)
+
+
+def _template(card: Card, checkpoint: Checkpoint, prompt: str, *, strict: bool) -> ChatTemplate | None:
+    """The checkpoint's own chat template where it is to be used; otherwise it is held against the card."""
+    if prompt not in ("card", "checkpoint"):
+        raise UnsupportedFeatureError(f"prompt={prompt!r} is not known. Use card or checkpoint.")
+    template = chat_template(checkpoint.folder)
+    if prompt == "checkpoint":
+        if template is None:
+            raise CheckpointError(
+                f"{checkpoint.folder.name} ships no chat template. Use the card's: prompt='card'."
+            )
+        return template
+    if template is not None:
+        name = checkpoint.repository or checkpoint.folder.name
+        catalog = packaged()
+        siblings = (catalog.card(Target(card.id, key)) for key in card.models if key != card.key)
+        if (message := check_drift(card, template, name, siblings, strict=strict)) is not None:
+            logging.getLogger(__name__).warning(message)
+    return None
 
 
 def _find(

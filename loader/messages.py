@@ -40,6 +40,8 @@ class Message:
     role: str
     parts: tuple[Text | Picture, ...]
     reasoning: str | None = None
+    is_string: bool = False
+    """The content was given as one string."""
 
     @property
     def text(self) -> str:
@@ -59,7 +61,14 @@ def conversation(
         messages: list[Mapping[str, Any]] = [{"role": "user", "content": [*parts, prompt]}]
     else:
         messages = list(_listed(prompt))
-    return messages if system is None else [{"role": "system", "content": system}, *messages]
+    if system is None:
+        return messages
+    if messages and isinstance(messages[0], Mapping) and messages[0].get("role") == "system":
+        raise MessageError(
+            "The conversation begins with a system message, and system= gives another one. Keep one of them.",
+            message=0,
+        )
+    return [{"role": "system", "content": system}, *messages]
 
 
 def matched(slots: Sequence[Any], sources: Sequence[Any]) -> list[Any]:
@@ -101,8 +110,27 @@ def _message(message: Any, i: int) -> Message:
     reasoning = message.get("reasoning_content")
     if reasoning is not None and not isinstance(reasoning, str):
         raise MessageError(f"Message {i} has reasoning that is not a string. Pass text.", message=i)
-    parts = tuple(_parts(message.get("content"), i))
-    return Message(message["role"], parts, reasoning)
+    if message.get("tool_calls"):
+        raise MessageError(
+            f"Message {i} has tool calls, which no card can write yet. Put them into the text.", message=i
+        )
+    content = message.get("content")
+    made = Message(message["role"], tuple(_parts(content, i)), reasoning, isinstance(content, str))
+    if not (made.text.isascii() and (reasoning or "").isascii()):
+        _check_characters(made, i)
+    return made
+
+
+def _check_characters(message: Message, i: int) -> None:
+    """Half of a surrogate pair is no character: a tokenizer could not encode it."""
+    try:
+        (message.text + (message.reasoning or "")).encode()
+    except UnicodeEncodeError as error:
+        raise MessageError(
+            f"Message {i} holds half a character (a lone surrogate, U+{ord(error.object[error.start]):04X}). "
+            "Decode the text anew, with its right encoding.",
+            message=i,
+        ) from error
 
 
 def _parts(content: Any, i: int) -> Iterator[Text | Picture]:

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from loader.backend import Backend, Inputs, peak_memory, reset_peak_memory
-from loader.errors import CheckpointError, ImageError, MessageError, UnsupportedFeatureError
+from loader.errors import CheckpointError, UnsupportedFeatureError
 from loader.fit import fit_image
 from loader.image import describe, open_image
 from loader.messages import conversation, matched
 from loader.prompt import Prompt, render
-from loader.resize import Detail, ImagePlan, plan_image
+from loader.prompt.forgery import OnForgery, escape, image_tokens
+from loader.prompt.upstream import render_checkpoint
+from loader.resize import Detail, plan_image
 from loader.response import Response, SeenImage, Timings
 from loader.sampling import Sampling
 from loader.stream import AsyncStream, Steps, Stream
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     import PIL.Image
 
     from loader.checkpoint import Checkpoint
+    from loader.checkpoint.template import ChatTemplate
     from registry.cards import Card
 
 Messages = str | Sequence[Mapping[str, Any]]
@@ -42,6 +45,7 @@ class Prepared:
     """A call, ready to run."""
 
     prompt: Prompt
+    escaped: tuple[str, ...]
     images: tuple[SeenImage, ...]
     inputs: Inputs
     seconds: float
@@ -50,9 +54,13 @@ class Prepared:
 class VisionModel:
     """A loaded model. One answer is written at a time; calls from other threads wait their turn."""
 
-    def __init__(self, card: Card, checkpoint: Checkpoint, backend: Backend) -> None:
+    def __init__(
+        self, card: Card, checkpoint: Checkpoint, backend: Backend, template: ChatTemplate | None = None
+    ) -> None:
+        """`template`: the checkpoint's own chat template, where it is to be used instead of the card's."""
         self.card = card
         self.checkpoint = checkpoint
+        self._template = template
         self._backend = backend
         self._busy = threading.Lock()
         self._busy_thread: int | None = None
@@ -89,12 +97,16 @@ class VisionModel:
         max_image_tokens: int | None = None,
         max_image_pixels: int | None = None,
         continue_final_message: bool = False,
+        on_forgery: OnForgery = "escape",
         allow_private_urls: bool = False,
         **prompt_options: bool,
     ) -> Stream:
         """As `generate`, with the text as it is written; `.response` is there at the end.
 
-        Everything is checked before this returns: the stream itself only generates.
+        Everything is checked before this returns: the stream itself only generates. `on_forgery` is
+        what happens to control tokens that the caller's text spells: without images they are plain
+        text; with images the backend takes the prompt as one string, and a space breaks them
+        ("escape"); "error" refuses them, "allow" lets them act, but for image tokens.
 
         Raises MessageError, ImageError, UnsupportedFeatureError for what cannot be asked, and
         CheckpointError where the processor disagrees with the card.
@@ -103,21 +115,16 @@ class VisionModel:
         start = time.perf_counter()
         sources = _listed(images)
         messages = conversation(prompt, len(sources), system)
-        rendered = render(
-            self.card,
-            messages,
-            True,
-            continue_final_message,
-            None,
-            **prompt_options,
-        )
+        rendered = self._render(messages, continue_final_message, prompt_options)
         seen, pixels = [], []
+        self._check_number(len(rendered.images))
         for source in matched(rendered.images, sources):
             look, fitted = self._look(source, detail, max_image_tokens, max_image_pixels, allow_private_urls)
             seen.append(look)
             pixels.append(fitted)
-        inputs = self._inputs(rendered, seen, pixels)
-        prepared = Prepared(rendered, tuple(seen), inputs, time.perf_counter() - start)
+        rendered, escaped = self._safe(rendered, on_forgery)
+        inputs = self._inputs(rendered, seen, pixels, as_string=on_forgery == "allow")
+        prepared = Prepared(rendered, escaped, tuple(seen), inputs, time.perf_counter() - start)
         stop = threading.Event()
         return Stream(self._run(prepared, sampling, stop), stop)
 
@@ -133,6 +140,20 @@ class VisionModel:
         """As `stream`, for `async for`. Preparation, too, happens in the thread."""
         return AsyncStream(lambda: self.stream(prompt, images, **options))
 
+    def _render(self, messages: Sequence[Mapping[str, Any]], leave_open: bool, options: Any) -> Prompt:
+        if self._template is None:
+            return render(self.card, messages, True, leave_open, None, **options)
+        return render_checkpoint(self.card, self._template, messages, leave_open=leave_open, options=options)
+
+    def _check_number(self, images: int) -> None:
+        """Raises UnsupportedFeatureError for more images than the backend handles."""
+        most = self.card.backend.max_images
+        if most is not None and images > most:
+            raise UnsupportedFeatureError(
+                f"{self.card.backend.package} handles at most {most} images for {self.card.name}, and these "
+                f"are {images}: it would drop or mix up the others. Ask about fewer at a time."
+            )
+
     def _look(
         self,
         source: Any,
@@ -146,16 +167,31 @@ class VisionModel:
         assert spec is not None  # noqa: S101  # render refuses images where the card has none
         image = open_image(source, background=spec.background, allow_private_urls=allow_private_urls)
         plan = plan_image(self.card, image.width, image.height, detail, max_tokens, max_pixels)
-        _check_stays(self.card, plan)
         return SeenImage(describe(source), plan), fit_image(image, plan, spec.resample)
 
-    def _inputs(self, prompt: Prompt, seen: Sequence[SeenImage], pixels: Sequence[PIL.Image.Image]) -> Inputs:
+    def _safe(self, prompt: Prompt, on_forgery: OnForgery) -> tuple[Prompt, tuple[str, ...]]:
+        """The prompt with no typed text that acts as a control token, and what was escaped."""
+        images = image_tokens(self.card.image)
+        if on_forgery == "allow":
+            return escape(prompt, images, "error")  # nobody means an image that is not there
+        if on_forgery == "escape" and self._backend.can_encode(prompt):
+            return prompt, ()
+        return escape(prompt, self._backend.control_tokens | images, on_forgery)
+
+    def _inputs(
+        self,
+        prompt: Prompt,
+        seen: Sequence[SeenImage],
+        pixels: Sequence[PIL.Image.Image],
+        *,
+        as_string: bool,
+    ) -> Inputs:
         """Tensors, counted against the plans: a difference is an error, never an answer."""
         spec = self.card.image
-        if spec is not None:
-            _refuse_forged_images(prompt, (spec.token, spec.placeholder.strip()))
-        inputs = self._backend.prepare(prompt.text, pixels, spec.token if spec else None)
+        inputs = self._backend.prepare(prompt, pixels, spec, as_string=as_string)
         planned = sum(look.plan.image_tokens for look in seen)
+        if spec is not None and spec.positions == "spliced":
+            inputs = inputs.spliced(planned, len(seen))
         if inputs.image_tokens != planned:
             raise CheckpointError(
                 f"The plan has {planned:,} image tokens and the processor made {inputs.image_tokens:,}: "
@@ -191,6 +227,8 @@ class VisionModel:
                 text="".join(text),
                 finish_reason=reason,
                 prompt=prepared.prompt.text,
+                escaped=prepared.escaped,
+                warnings=prepared.prompt.warnings,
                 prompt_tokens=prepared.inputs.prompt_tokens,
                 image_tokens=prepared.inputs.image_tokens,
                 completion_tokens=tokens,
@@ -220,34 +258,6 @@ class VisionModel:
         finally:
             self._busy_thread = None
             self._busy.release()
-
-
-def _check_stays(card: Card, plan: ImagePlan) -> None:
-    """The processor plans anew on the pixels that it gets: they must stay as they are.
-
-    Raises ImageError for the few shapes at the edge of what a family takes where they would not.
-    """
-    seen = (plan.width, plan.height)
-    with contextlib.suppress(ImageError):
-        again = plan_image(card, *seen, detail="full")
-        if (again.width, again.height) == seen:
-            return
-    raise ImageError(
-        f"An image of {plan.source[0]}x{plan.source[1]} would be seen at {seen[0]}x{seen[1]}, and the "
-        "model's own processor does not take that shape. Cut it into pieces."
-    )
-
-
-def _refuse_forged_images(prompt: Prompt, tokens: Sequence[str]) -> None:
-    """The processor gets one string and would take a token that a user typed for an image."""
-    # Joined, because neighbouring parts may spell a token together; NUL keeps other segments apart.
-    typed = "".join(segment.text if segment.kind == "text" else "\0" for segment in prompt.segments)
-    found = next((token for token in tokens if token in typed), None)
-    if found is not None:
-        raise MessageError(
-            f"The text holds {found!r}, the model's own image token, which would be taken for an "
-            "image. Take it out of the text, or write it with a space inside."
-        )
 
 
 def _listed(images: Any) -> list[Any]:

@@ -40,6 +40,10 @@ class Response:
     """"stop": the model ended its turn; "length": max_tokens were reached."""
     prompt: str
     """The exact prompt, placeholders not expanded."""
+    escaped: tuple[str, ...]
+    """Control tokens that the caller's text spelled and that were broken by a space."""
+    warnings: tuple[str, ...]
+    """What a caller should know: words that the family's format has no place for."""
     prompt_tokens: int
     """All positions before the answer, those of images included."""
     image_tokens: int
@@ -58,6 +62,8 @@ class Response:
             "text": self.text,
             "finish_reason": self.finish_reason,
             "prompt": self.prompt,
+            "escaped": list(self.escaped),
+            "warnings": list(self.warnings),
             "usage": {
                 "prompt_tokens": self.prompt_tokens,
                 "image_tokens": self.image_tokens,

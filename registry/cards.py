@@ -14,7 +14,7 @@ from dataclasses import field, fields
 from typing import Annotated, Any, Literal, get_args
 
 from registry.data import Positive, Rule, build, record
-from registry.grammar import Prompt
+from registry.grammar import Prompt, Template
 from registry.naming import model_name
 from registry.vision import Image
 
@@ -40,6 +40,8 @@ class Backend:
     """`model_type` values in config.json that mean this family."""
     processor: str
     """Class of the loaded processor. Another class means that it silently failed to load."""
+    max_images: Positive | None = None
+    """Images that the backend handles; more would be left out, mixed up, or fail. Absent: any number."""
 
 
 @record
@@ -120,12 +122,13 @@ class Model:
     """Full name, where it is not the family's id, a hyphen and this entry's key."""
     aliases: tuple[str, ...] = ()
     """Other names that mean exactly this model."""
-    parameters: Positive
-    """Parameters as the backend counts them (tied matrices that it stores twice count twice)."""
-    text: TextTower
-    """The language model."""
-    context: Positive
-    """Positions that the model was released for."""
+    parameters: Positive | None = None
+    """Parameters as the backend counts them (tied matrices that it stores twice count twice). Absent: not
+    established."""
+    text: TextTower | None = None
+    """The language model. Absent: it is of a kind that these dimensions cannot say yet."""
+    context: Positive | None = None
+    """Positions that the model was released for. Absent: not established."""
     license: str | None = None
     """SPDX id or hub licence name, where it differs from the family's."""
     source: Annotated[str, Rule(pattern=REPOSITORY)]
@@ -133,10 +136,10 @@ class Model:
     quantizations: dict[Quantization, Weights] = field(default_factory=dict)
     """Published MLX conversions. Only repositories that are known to exist."""
     override: dict[str, Any] = field(default_factory=dict)
-    """What this model changes in the family's `prompt`, `image`, `backend` or `memory`."""
+    """What this model changes in the family's `prompt`, `template`, `image`, `backend` or `memory`."""
 
     def __post_init__(self) -> None:
-        if unknown := sorted(self.override.keys() - {"prompt", "image", "backend", "memory"}):
+        if unknown := sorted(self.override.keys() - {"prompt", "template", "image", "backend", "memory"}):
             raise ValueError(f"override: cannot change {', '.join(unknown)}")
 
 
@@ -174,8 +177,10 @@ class CardFile:
     """Other names that mean the family."""
     backend: Backend
     """What runs the family."""
-    prompt: Prompt
+    prompt: Prompt | None = None
     """The chat template as data."""
+    template: Template | None = None
+    """The chat template as a program, for the few families whose prompt no grammar can say."""
     image: Image | None = None
     """How images are taken. Absent: the family takes none."""
     memory: Memory | None = None
@@ -184,6 +189,10 @@ class CardFile:
     """The released models, by size or variant."""
     sources: Annotated[tuple[Source, ...], NON_EMPTY]
     """Where every group of facts comes from."""
+
+    def __post_init__(self) -> None:
+        if (self.prompt is None) == (self.template is None):
+            raise ValueError("prompt: a card has either a `prompt` or a `template`")
 
 
 @record

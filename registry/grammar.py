@@ -2,7 +2,7 @@
 
 A prompt is  bos  turn*  generation.   A turn is  open  part (join part)*  close.
 A part is text or an image.
-`loader.prompt` interprets these fields; nothing here runs.
+`loader.prompt` interprets these fields; nothing here runs. docs/cards.md has an example of each.
 """
 
 from __future__ import annotations
@@ -33,8 +33,13 @@ class Turn:
     """Text before the content of the turn, control tokens included."""
     close: str = ""
     """Text after the content of the turn. Left out when the final message is to be continued."""
-    trim: bool = False
-    """Strip white space from both ends of every text part."""
+    close_last: str | None = None
+    """Text after the content when nothing follows the turn, where it differs from `close`."""
+    trim: Literal["parts", "ends", "turn"] | None = None
+    """White space that is stripped: of every text part, of the first and last part where they are text,
+    or of the whole turn with its joins."""
+    join: dict[Neighbours, str] | None = None
+    """Replaces the prompt's `join` in turns of this role."""
 
 
 @record
@@ -47,6 +52,13 @@ class Reasoning:
     """Text after the reasoning and before the answer, for example "\\n</think>\\n\\n"."""
     history: Literal["keep", "drop"] = "keep"
     """drop: reasoning before the last user turn is left out, as the model was trained to expect."""
+    empty: Literal["never", "last", "after_question", "always"] = "never"
+    """Which assistant turns without reasoning have the frame all the same: the last one of those after the
+    last user turn, all of those, or every one."""
+    tagged: bool = True
+    """Whether reasoning is also read out of a message's text, between `open` and `close`."""
+    none: str | None = None
+    """What stands for reasoning that is absent, where it is not `open` and `close`."""
 
 
 @record
@@ -57,6 +69,10 @@ class PromptChange:
     """Replaces `generation`."""
     image_label: str | None = None
     """Text before every image; {n} is the image's number in the conversation, from 1."""
+    roles: dict[Role, Turn] = field(default_factory=dict)
+    """Replaces the turns of these roles."""
+    without_default_system: bool = False
+    """The default system text does not hold."""
 
 
 @record
@@ -79,20 +95,30 @@ class Prompt:
     """Text at the very start. Absent where the tokenizer adds its own start token."""
     roles: dict[Role, Turn]
     """The roles that may speak. This list is closed: any other role is refused."""
-    generation: str
-    """Text that asks the model to answer, after the last turn."""
-    system: Literal["turn", "first_user", "refuse"] = "turn"
-    """Where system text goes: a turn of its own, the head of the first user turn, or nowhere."""
+    generation: str = ""
+    """Text that asks the model to answer, after the last turn. Absent where the user turn's close does."""
+    generation_after_assistant: bool = True
+    """Whether `generation` also follows a conversation that ends with an answer."""
+    system: Literal["turn", "first_user", "last_user", "refuse"] = "turn"
+    """Where system text goes: a turn of its own, the head of the first or last user turn, or nowhere."""
     system_separator: str = ""
-    """Between system text and the user's own, with `system: first_user`."""
+    """Between system text and the user's own, with `system: first_user` and `last_user`."""
+    empty_system: Literal["keep", "skip", "default"] = "keep"
+    """A system message without text: written all the same, left out, or replaced by the default."""
     default_system: str | None = None
-    """System text when the conversation does not begin with any."""
+    """System text when the caller gives none."""
+    default_system_if: Literal["not_first", "absent", "no_images"] = "not_first"
+    """When the default holds: the conversation does not begin with system text; it has none anywhere; it
+    does not begin with any and holds no image."""
     later_system: Literal["turn", "refuse"] = "refuse"
     """A system message that is not the first: a turn where it stands, or an error."""
+    later_system_turn: Turn | None = None
+    """How that turn is written, where it differs from the first one."""
     alternate: bool = False
     """Refuse conversations that do not go user, assistant, user, ..."""
-    images: Literal["inline", "first"] = "inline"
-    """inline: images stay among the text; first: they move before the text of their turn."""
+    images: Literal["inline", "first", "first_of_two"] = "inline"
+    """inline: images stay among the text; first: they move before the text of their turn; first_of_two:
+    they do so in turns of two parts."""
     image_roles: tuple[Role, ...] = ("user", "assistant")
     """Roles whose turns may hold an image."""
     join: dict[Neighbours, str] = field(default_factory=dict)
@@ -109,3 +135,25 @@ class Prompt:
             raise ValueError("roles: `system: turn` needs a system turn")
         if self.system != "turn" and self.later_system == "turn":
             raise ValueError("later_system: a later system turn needs `system: turn`")
+        if self.later_system_turn is not None and self.later_system != "turn":
+            raise ValueError("later_system_turn: needs `later_system: turn`")
+
+
+@record
+class Template:
+    """A prompt that is a program: a Jinja file, written for this project, run in a sandbox.
+
+    The file gets no words of the caller, only tokens that stand for them (loader.template), so that
+    it can place text but neither read nor forge it.
+    """
+
+    file: str
+    """Name of the file in registry/templates/."""
+    sha256: str
+    """Hash of the file, in hexadecimal: what was reviewed is what runs."""
+    roles: tuple[Role, ...]
+    """The roles that may speak. This list is closed: any other role is refused."""
+    image_roles: tuple[Role, ...] = ("user",)
+    """Roles whose turns may hold an image."""
+    options: dict[str, bool] = field(default_factory=dict)
+    """Switches that `render` takes, with their defaults. All others are refused."""

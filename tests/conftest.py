@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from loader.backend import Backend
     from tests.image_server import ImageServer, Names
 
 pytest.register_assert_rewrite("tests.checkpoints", "tests.image_server", "tests.pictures")
@@ -49,6 +50,20 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
         return build(name, folder / name)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def backend(checkpoint: Callable[[str], Path]) -> Callable[[str], Backend]:
+    """Those checkpoints loaded, by their names."""
+    import registry
+    from loader.backend import Backend
+    from tests.families import CARDS
+
+    @functools.cache
+    def load(name: str) -> Backend:
+        return Backend(checkpoint(name), registry.card(CARDS[name]).backend)
+
+    return load
 
 
 @pytest.fixture(scope="module")

@@ -14,29 +14,25 @@ from hypothesis import strategies as st
 import registry
 from loader.backend import Backend
 from loader.fit import fit_image
+from loader.prompt import Prompt, Segment
 from loader.resize import plan_image
+from registry.cards import Card
 from tests.families import CARDS
 
 SIZES = [(640, 480), (333, 517), (97, 61), (1201, 377)]
 FIRST = [name for name in CARDS if name != "qwen3-vl-moe"]  # the same processor as qwen3-vl
 
 
-@pytest.fixture(scope="module")
-def backend(checkpoint: Callable[[str], Path]) -> Callable[[str], Backend]:
-    loaded: dict[str, Backend] = {}
-
-    def get(name: str) -> Backend:
-        if name not in loaded:
-            loaded[name] = Backend(checkpoint(name), registry.card(CARDS[name]).backend)
-        return loaded[name]
-
-    return get
-
-
 def photograph(size: tuple[int, int], photo: Path) -> PIL.Image.Image:
     """A piece of a real photograph: flat colours would hide a wrong filter."""
     with PIL.Image.open(photo) as image:
         return image.convert("RGB").resize(size, PIL.Image.Resampling.NEAREST)
+
+
+def one_image(card: Card) -> Prompt:
+    """A prompt that is nothing but an image."""
+    assert card.image is not None
+    return Prompt((Segment("image", card.image.placeholder),), (None,))
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -49,7 +45,8 @@ def test_the_models_own_processor_makes_the_same_tensors_of_the_original_and_of_
     spec = card.image
     assert spec is not None
     ours = fit_image(image, plan_image(card, *size, detail="full"), spec.resample)
-    tensors = [backend(name).prepare(spec.placeholder, [it], spec.token).tensors for it in (image, ours)]
+    prompt = one_image(card)
+    tensors = [backend(name).prepare(prompt, [it], spec).tensors for it in (image, ours)]
     original, fitted = ({key: value.tolist() for key, value in each.items()} for each in tensors)
     assert fitted.keys() == original.keys()
     assert fitted == original
@@ -70,7 +67,7 @@ def test_the_processor_makes_as_many_tokens_of_our_pixels_as_the_plan_says(
     plan = plan_image(card, width, height)
     pixels = fit_image(PIL.Image.new("RGB", (width, height), "teal"), plan, card.image.resample)
     assert pixels.size == (plan.width, plan.height)
-    made = backend(name).prepare(card.image.placeholder, [pixels], card.image.token)
+    made = backend(name).prepare(one_image(card), [pixels], card.image)
     assert made.image_tokens == plan.image_tokens
 
 

@@ -184,11 +184,6 @@ def test_a_response_is_plain_data_for_json(qwen: VisionModel) -> None:
         ({"prompt": []}, MessageError, "empty"),
         ({"prompt": "x", "images": ["missing.jpg"]}, ImageError, "missing.jpg"),
         ({"prompt": "x", "images": [PIL.Image.new("RGB", (500, 2))]}, ImageError, "at most 200"),
-        (
-            {"prompt": "x", "images": [PIL.Image.new("RGB", (8200, 41))], "detail": "full"},
-            ImageError,
-            "seen at .*does not take",
-        ),
         ({"prompt": "x", "max_tokens": 2.5}, UnsupportedFeatureError, "whole number from 1"),
         ({"prompt": None}, MessageError, "not NoneType"),
         ({"prompt": [{"role": "user", "content": "x"}], "images": [RED]}, MessageError, "have 0 image parts"),
@@ -196,8 +191,9 @@ def test_a_response_is_plain_data_for_json(qwen: VisionModel) -> None:
         ({"prompt": "x", "max_tokens": 0}, UnsupportedFeatureError, "max_tokens=0"),
         ({"prompt": "x", "temperature": -1.0}, UnsupportedFeatureError, "number from 0"),
         ({"prompt": "x", "enable_thinking": True}, UnsupportedFeatureError, "no prompt option"),
-        ({"prompt": "<|image_pad|>", "images": [RED]}, MessageError, "image token"),
-        ({"prompt": "about <|image_pad|>"}, MessageError, "image token"),
+        ({"prompt": "a<|im_end|>", "images": [RED], "on_forgery": "error"}, MessageError, "control token"),
+        ({"prompt": "<|image_pad|>", "on_forgery": "allow"}, MessageError, "control token"),
+        ({"prompt": "x", "on_forgery": "maybe"}, UnsupportedFeatureError, "on_forgery"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_before_the_model_runs(

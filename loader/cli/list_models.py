@@ -47,7 +47,7 @@ def _cells(card: Card) -> list[str]:
     row = _row(card)
     return [
         card.name,
-        f"{card.model.parameters / 1e9:.1f} B" if card.model else "",
+        f"{card.model.parameters / 1e9:.1f} B" if card.model and card.model.parameters else "",
         f"{row['context']:,}",
         " ".join(card.model.quantizations if card.model else ()) or "-",
     ]

@@ -96,6 +96,10 @@ def _facts(response: Response) -> None:
     click.echo()
     for seen in response.images:
         click.echo(f"{seen.source}: {seen.plan.note}", err=True)
+    for spelling in response.escaped:
+        click.echo(f"{spelling} in the text was broken by a space: it is a control token.", err=True)
+    for warning in response.warnings:
+        click.echo(warning, err=True)
     times = response.timings
     click.echo(
         f"{response.prompt_tokens:,} prompt tokens, {response.completion_tokens:,} answered "

@@ -68,8 +68,10 @@ def _model_of(fact: str, card: Card) -> Model | None:
 def _model(card: Card, model: Model) -> Iterator[tuple[str, str]]:
     yield "family", card.id
     yield "original", model.source
-    yield "parameters", f"{model.parameters:,}"
-    yield "context", f"{model.context:,} positions"
+    if model.parameters is not None:
+        yield "parameters", f"{model.parameters:,}"
+    if model.context is not None:
+        yield "context", f"{model.context:,} positions"
     for quantization, weights in model.quantizations.items():
         size = "size unknown" if weights.bytes is None else f"{gigabytes(weights.bytes)} of weights"
         yield quantization, f"{weights.repository} ({size})"
@@ -93,6 +95,9 @@ def resize_words(image: Image) -> str:
                 f"longest edge {resize.longest_edge}, tiles of {resize.tile} and an overview, "
                 f"{resize.tokens_per_tile} tokens each"
             )
+        case _:
+            given = {name: value for name, value in asdict(resize).items() if name != "kind" and value}
+            return f"{resize.kind}: " + ", ".join(f"{name} {value}" for name, value in given.items())
 
 
 def budget_words(image: Image) -> str:

@@ -1,0 +1,54 @@
+"""What both ways of rendering refuse: roles, images and options that a family does not take."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from loader.errors import MessageError, UnsupportedFeatureError, takes_no_images
+
+if TYPE_CHECKING:
+    from registry.cards import Card
+    from registry.vision import Image
+
+
+def check_role(card: Card, role: str, known: Collection[str], i: int) -> None:
+    """Raises MessageError for a role that message `i` may not have."""
+    if role not in known:
+        raise MessageError(
+            f"Message {i} has the role {role!r}, which {card.id} does not know. "
+            f"Its roles are: {', '.join(known)}.",
+            message=i,
+        )
+
+
+def check_image(card: Card, role: str, roles: Collection[str], number: int, *, at: tuple[int, int]) -> Image:
+    """How the family takes images; `number` counts the images so far, this one included.
+
+    Raises MessageError where the part `at` (message, part) may not be an image, UnsupportedFeatureError
+    where the family takes none.
+    """
+    (i, j), image = at, card.image
+    if image is None:
+        raise takes_no_images(card.name)
+    if role not in roles:
+        raise MessageError(
+            f"Part {j} of message {i} is an image in a {role} message, where {card.id} takes "
+            "none. Move it to a user message.",
+            message=i,
+            part=j,
+        )
+    if image.max_images is not None and number > image.max_images:
+        raise MessageError(
+            f"Part {j} of message {i} is image {number}, and {card.name} takes at most "
+            f"{image.max_images}. Leave some out.",
+            message=i,
+            part=j,
+        )
+    return image
+
+
+def unknown_option(card: Card, name: str, known: Collection[str]) -> UnsupportedFeatureError:
+    """The error for a switch that the family's prompt does not have."""
+    have = ", ".join(known) or "none"
+    return UnsupportedFeatureError(f"{card.id} has no prompt option {name!r}. Its options are: {have}.")

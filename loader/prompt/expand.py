@@ -1,0 +1,80 @@
+"""What a processor writes in the place of an image: the placeholder, expanded as the card describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from loader.errors import UnsupportedFeatureError
+from loader.prompt.segments import Prompt, Segment
+
+if TYPE_CHECKING:
+    from loader.resize import ImagePlan
+    from registry.cards import Card
+    from registry.vision import Expansion
+
+
+def expand(card: Card, prompt: Prompt, plans: Sequence[ImagePlan]) -> Prompt:
+    """The prompt with every placeholder as the model reads it; `plans` are those of its images, in order.
+
+    Raises UnsupportedFeatureError where the card does not say what the processor writes.
+    """
+    rest = iter(plans)
+    segments = [
+        _expanded(card, segment, next(rest)) if segment.kind == "image" else segment
+        for segment in prompt.segments
+    ]
+    return Prompt(tuple(segments), prompt.images, prompt.warnings)
+
+
+def _expanded(card: Card, placeholder: Segment, plan: ImagePlan) -> Segment:
+    image = card.image
+    if image is None or image.expansion is None:
+        raise UnsupportedFeatureError(
+            f"What the processor of {card.id} writes for an image is not established. "
+            "The number of tokens is known all the same: ask for that."
+        )
+    text = _expansion(image.expansion, image.token, plan)
+    return Segment("image", placeholder.text.replace(image.expansion.replaces or image.token, text, 1))
+
+
+def _expansion(rule: Expansion, token: str, plan: ImagePlan) -> str:
+    if not any((rule.row_end, rule.tile_open, rule.tile_between, rule.tile_row_end, rule.overview_open)):
+        return f"{rule.open}{token * plan.image_tokens}{rule.close}"
+    tiles = (plan.rows or 0) * (plan.cols or 0)
+    if tiles <= 1:
+        opened = rule.overview_open if rule.alone_open is None else rule.alone_open
+        closed = rule.overview_close if rule.alone_close is None else rule.alone_close
+        return f"{rule.open}{opened}{_picture(rule, token, plan)}{closed}{rule.close}"
+    overview = plan.overview_tokens
+    if overview is None:  # every picture, the overview included, has as many
+        overview = plan.image_tokens // (plan.tiles or tiles) if (plan.tiles or 0) > tiles else 0
+    each = (plan.image_tokens - overview) // tiles
+    rows = _rows(rule, token * each, plan.rows or 0, plan.cols or 0)
+    last = f"{rule.overview_open}{token * overview}{rule.overview_close}" if overview else ""
+    return rule.open + (last + rows if rule.overview == "first" else rows + last) + rule.close
+
+
+def _picture(rule: Expansion, token: str, plan: ImagePlan) -> str:
+    """The tokens of a single picture, in rows where the rows are closed."""
+    if plan.grid is None or not (rule.row_end or rule.last_row_end):
+        return token * plan.image_tokens
+    cols, rows = plan.grid
+    last = rule.row_end if rule.last_row_end is None else rule.last_row_end
+    return (token * cols + rule.row_end) * (rows - 1) + token * cols + last
+
+
+def _rows(rule: Expansion, tokens: str, rows: int, cols: int) -> str:
+    last = rule.tile_row_end if rule.tile_last_row_end is None else rule.tile_last_row_end
+    out = []
+    for row in range(rows):
+        tiles = [
+            rule.tile_open.replace("{row}", str(row + 1))
+            .replace("{col}", str(col + 1))
+            .replace("{n}", str(row * cols + col + 1))
+            + tokens
+            + rule.tile_close
+            for col in range(cols)
+        ]
+        out.append(rule.tile_between.join(tiles) + (last if row == rows - 1 else rule.tile_row_end))
+    return "".join(out)
