@@ -72,11 +72,10 @@ class Backend:
         self._tokenizer: Any = getattr(self._processor, "tokenizer", self._processor)
         self._encoder = _encoder(self._tokenizer)
 
-    @property
-    def control_tokens(self) -> frozenset[str]:
-        """Tokens of the checkpoint's tokenizer that steer the model."""
+    def control_tokens(self, prompt: Prompt) -> frozenset[str]:
+        """Tokens of the checkpoint's tokenizer that steer the model, those of the prompt's own included."""
         if self._encoder is not None:
-            return self._encoder.special
+            return self._encoder.control(prompt)
         return frozenset(self._tokenizer.all_special_tokens)
 
     def can_encode(self, prompt: Prompt) -> bool:

@@ -176,7 +176,7 @@ class VisionModel:
             return escape(prompt, images, "error")  # nobody means an image that is not there
         if on_forgery == "escape" and self._backend.can_encode(prompt):
             return prompt, ()
-        return escape(prompt, self._backend.control_tokens | images, on_forgery)
+        return escape(prompt, self._backend.control_tokens(prompt) | images, on_forgery)
 
     def _inputs(
         self,

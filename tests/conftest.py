@@ -1,4 +1,7 @@
-"""Fixtures. No test touches the user's files or any network beyond this machine."""
+"""Fixtures. No test touches the user's files.
+
+None touches a network beyond this machine, but tests/real_tokenizers.py, which fetches packages.
+"""
 
 from __future__ import annotations
 

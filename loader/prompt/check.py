@@ -12,14 +12,13 @@ if TYPE_CHECKING:
     from registry.vision import Image
 
 
-def check_role(card: Card, role: str, known: Collection[str], i: int) -> None:
-    """Raises MessageError for a role that message `i` may not have."""
-    if role not in known:
-        raise MessageError(
-            f"Message {i} has the role {role!r}, which {card.id} does not know. "
-            f"Its roles are: {', '.join(known)}.",
-            message=i,
-        )
+def unknown_role(card: Card, role: str, known: Collection[str], i: int) -> MessageError:
+    """The error for a role that message `i` may not have."""
+    return MessageError(
+        f"Message {i} has the role {role!r}, which {card.id} does not know. "
+        f"Its roles are: {', '.join(known)}.",
+        message=i,
+    )
 
 
 def check_image(card: Card, role: str, roles: Collection[str], number: int, *, at: tuple[int, int]) -> Image:

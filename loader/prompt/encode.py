@@ -73,7 +73,7 @@ class Encoder:
         text = prompt.text
         own = takewhile(lambda segment: segment.kind != "text", prompt.segments)  # a typed start is not ours
         start = not (self._start and "".join(segment.text for segment in own).startswith(self._start))
-        control = self._control(prompt)
+        control = self.control(prompt)
         pattern = any_of(control)
         if pattern is None or next(typed(prompt.segments, pattern), None) is None:
             return list(self._backend.encode(text, add_special_tokens=start).ids)
@@ -84,7 +84,7 @@ class Encoder:
             pieces.append(piece if is_text else pattern.sub(lambda match: secret + match[0], piece))
         return list(copy.encode("".join(pieces), add_special_tokens=start).ids)
 
-    def _control(self, prompt: Prompt) -> frozenset[str]:
+    def control(self, prompt: Prompt) -> frozenset[str]:
         """Special tokens, and others that the family's own text uses, such as <think>."""
         ours = "\0".join(text for kind, text in prompt.segments if kind != "text")
         return frozenset(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from loader.errors import MessageError
 from loader.messages import Message, Picture, Text
-from loader.prompt.check import check_image, check_role, unknown_option
+from loader.prompt.check import check_image, unknown_option, unknown_role
 from loader.prompt.segments import Prompt, Segment
 from registry.grammar import Turn
 
@@ -61,15 +62,17 @@ class Writer:
         self._literal(grammar.bos)
         carried = self._system(messages)
         first = 1 if messages[0].role == "system" else 0
-        users = [i for i, message in enumerate(messages) if message.role == "user"]
-        last_user = users[-1] if users else len(messages)
-        carrier = -1 if carried is None else self._carrier(users)
+        last_user, carrier = len(messages), -1
+        if grammar.reasoning is not None or carried is not None:
+            users = [i for i, message in enumerate(messages) if message.role == "user"]
+            last_user = users[-1] if users else last_user
+            carrier = -1 if carried is None else self._carrier(users)
         generate = generate and (grammar.generation_after_assistant or messages[-1].role != "assistant")
         for i in range(first, len(messages)):
             message = messages[i]
             turn = self._turn(message.role, i, i - first)
             self._literal(turn.open)
-            if carried is not None and i == carrier:
+            if i == carrier and carried is not None:
                 self.segments += carried
                 self._literal(grammar.system_separator)
             final = i == len(messages) - 1
@@ -85,13 +88,13 @@ class Writer:
 
     def _literal(self, text: str) -> None:
         if text:
-            self.segments.append(self._dated(text))
+            self.segments.append(self._dated(text) if "{" in text else _own("literal", text))
 
     def _dated(self, text: str) -> Segment:
-        if "{date:" in text:
-            now = self.now or datetime.datetime.now()  # the reader's own day is meant
-            text = _DATE.sub(lambda match: now.strftime(match[1]), text)
-        return Segment("literal", text)
+        if "{date:" not in text:
+            return _own("literal", text)
+        now = self.now or datetime.datetime.now()  # the reader's own day is meant
+        return Segment("literal", _DATE.sub(lambda match: now.strftime(match[1]), text))
 
     def _system(self, messages: list[Message]) -> list[Segment] | None:
         """Write the system turn, or return its text where a user turn carries it."""
@@ -145,8 +148,9 @@ class Writer:
 
     def _turn(self, role: str, i: int, place: int) -> Turn:
         """The grammar of one turn; `place` counts without the system message."""
-        grammar = self.grammar
-        check_role(self.card, role, self.roles, i)
+        grammar, turn = self.grammar, self.roles.get(role)
+        if turn is None:
+            raise unknown_role(self.card, role, self.roles, i)
         if role == "system":
             if grammar.later_system == "refuse":
                 raise MessageError(
@@ -162,7 +166,7 @@ class Writer:
                 "assistant messages in alternation, user first. Merge or reorder the messages.",
                 message=i,
             )
-        return self.roles[role]
+        return turn
 
     def _reasoned(self, message: Message, grammar: Reasoning, *, after: bool, final: bool) -> Message:
         """An assistant message without its reasoning, which is written here where it belongs.
@@ -202,7 +206,7 @@ class Writer:
         for j, part in parts:
             kind = "text" if isinstance(part, Text) else "image"
             if join and (between := join.get(f"{before} {kind}")):
-                out.append(Segment("literal", between))
+                out.append(_own("literal", between))
             if isinstance(part, Text):
                 if text := part.text.strip() if turn.trim == "parts" else part.text:
                     out.append(Segment("text", text))
@@ -210,7 +214,7 @@ class Writer:
                 self._image(out, part, message.role, i, j)
             before = kind
         if join and not leave_open and (after := join.get(f"{before} end")):
-            out.append(Segment("literal", after))
+            out.append(_own("literal", after))
         return _turn_trimmed(out) if turn.trim == "turn" else out
 
     def _image(self, out: list[Segment], part: Picture, role: str, i: int, j: int) -> None:
@@ -219,7 +223,16 @@ class Writer:
         image = check_image(self.card, role, self.grammar.image_roles, number, at=(i, j))
         if self.image_label:
             out.append(Segment("literal", self.image_label.replace("{n}", str(number))))
-        out.append(Segment("image", image.placeholder.replace("{n}", str(number))))
+        placeholder = image.placeholder
+        out.append(
+            _own("image", placeholder.replace("{n}", str(number)) if "{" in placeholder else placeholder)
+        )
+
+
+@functools.lru_cache(maxsize=1024)
+def _own(kind: Literal["literal", "image"], text: str) -> Segment:
+    """A piece in the card's own words, which come again; a caller's are not kept."""
+    return Segment(kind, text)
 
 
 def _is_text(numbered: tuple[int, Text | Picture]) -> bool:

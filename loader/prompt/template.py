@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from loader.errors import CardError, MessageError
 from loader.messages import Message, Picture, Text
-from loader.prompt.check import check_image, check_role, unknown_option
+from loader.prompt.check import check_image, unknown_option, unknown_role
 from loader.prompt.sandbox import SANDBOX, TemplateError
 from loader.prompt.segments import Prompt, Segment
 
@@ -86,7 +86,8 @@ class _Tokens:
 
     def message(self, card: Card, template: Template, message: Message, i: int) -> dict[str, Any]:
         """One message as the template sees it."""
-        check_role(card, message.role, template.roles, i)
+        if message.role not in template.roles:
+            raise unknown_role(card, message.role, template.roles, i)
         parts: list[dict[str, Any]] = []
         for j, part in enumerate(message.parts):
             token = self._token(i, part)

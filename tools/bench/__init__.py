@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tools.bench import cold_start
+from tools.bench import cold_start, prompts
 from tools.bench.timing import Report
 
 __all__ = ["BENCHMARKS"]
 
 BENCHMARKS: dict[str, Callable[[int], Report]] = {
     "cold-start": cold_start.run,
+    "prompts": prompts.run,
 }
 """Benchmarks by the name on the command line. Their modules import light things only (see timing)."""
