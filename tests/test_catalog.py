@@ -13,18 +13,34 @@ from hypothesis import strategies as st
 import registry
 from loader.errors import CardError, MLXCardsError, UnknownModelError, UnsupportedFeatureError
 from registry.cards import Card, merge
-from registry.catalog import Catalog, packaged
+from registry.catalog import CARDS, Catalog, packaged
+from registry.grids import Fixed, SmartResize
 from registry.naming import Target
 from tests.test_reader import good_card
 
 SEPARATORS = "_.-"
 
 
+def by_model_type() -> dict[str, list[Card]]:
+    """Model type -> the families that have it."""
+    found: dict[str, list[Card]] = {}
+    for family in map(registry.card, registry.families()):
+        for model_type in family.backend.model_types:
+            found.setdefault(model_type, []).append(family)
+    return found
+
+
+BY_MODEL_TYPE = by_model_type()
+
+
 def every_name() -> dict[str, str]:
     """Every name that the cards of the package state -> the name of the card that it means."""
-    said: dict[str, str] = {}
-    for family in map(registry.card, registry.families()):
-        said |= dict.fromkeys((family.id, *family.aliases, *family.backend.model_types), family.name)
+    families = [registry.card(family) for family in registry.families()]
+    said = {
+        model_type: families[0].name for model_type, families in BY_MODEL_TYPE.items() if len(families) == 1
+    }
+    for family in families:
+        said |= dict.fromkeys((family.id, *family.aliases), family.name)
     for card in map(registry.card, registry.names()):
         assert card.model is not None
         repositories = [weights.repository for weights in card.model.quantizations.values()]
@@ -230,10 +246,11 @@ def test_a_family_where_a_model_is_needed_is_answered_with_its_models(name: str,
 # Model types.
 
 
-@pytest.mark.parametrize("family", registry.families())
-def test_a_model_type_of_one_card_means_its_family(family: str) -> None:
-    for model_type in registry.card(family).backend.model_types:
-        assert packaged().find_model_type(model_type) == Target(family)
+@pytest.mark.parametrize("model_type", BY_MODEL_TYPE)
+def test_a_model_type_means_the_only_family_that_has_it(model_type: str) -> None:
+    families = [Target(family.id) for family in BY_MODEL_TYPE[model_type]]
+
+    assert packaged().find_model_type(model_type) == (families[0] if len(families) == 1 else None)
 
 
 def test_a_model_type_that_no_card_has_means_nothing() -> None:
@@ -314,6 +331,137 @@ def test_a_card_with_a_wrong_value_leaves_good_ones_usable(tmp_path: Path) -> No
     assert (caught.value.path, caught.value.line) == (str(tmp_path / "bad.yaml"), 15)
 
 
+# Cards that are trusted, and read when they are needed.
+
+
+def test_no_two_things_in_the_package_share_a_name() -> None:
+    Catalog(trusted=True).check_names()
+
+
+@pytest.mark.parametrize("family", registry.families())
+def test_names_of_the_package_are_where_resolving_looks_for_them(family: str) -> None:
+    """In the text of the card, or the card's id and a model's key: no other file is parsed."""
+    text = folded((CARDS / f"{family}.yaml").read_text(encoding="utf-8"))
+    card = registry.card(family)
+    composed = {folded(f"{family}-{key}") for key in card.models}
+    own = {folded(name) for name, said in NAMES.items() if registry.card(said).id == family}
+
+    assert {name for name in own if name not in text} <= composed | {folded(family)}
+
+
+NAMES_OF_TWO_CARDS = [
+    "one",
+    "one-3b",
+    "ONE_32B",
+    "two-3b@8bit",
+    "one-3B-Instruct",
+    "makers/one-32B",
+    "mlx-community/one-3B-4bit",
+    "other",
+    "Other_Name",
+    "own.name",
+    "elsewhere/else-8bit",
+    "two-type",
+    "two_type",
+    "both",
+    "two-32b",
+    "two-64b",
+    "two-3b@3bit",
+    "tw",
+    "",
+]
+
+
+@pytest.mark.parametrize("name", NAMES_OF_TWO_CARDS)
+def test_trusted_cards_answer_as_others_do(name: str, tmp_path: Path) -> None:
+    two = (
+        good_card("two")
+        .replace("model_types: [two]", "model_types: [both, two_type]")
+        .replace("  32b:\n", "  32b:\n    name: own_name\n    aliases: [other, other.name]\n")
+        .replace("mlx-community/two-3B-8bit", "elsewhere/Else-8bit")
+    )
+    one = good_card("one").replace("model_types: [one]", "model_types: [both, one]")
+    folder = folder_of(tmp_path, one=one, two=two)
+
+    def answer(trusted: bool) -> Target | tuple[type[Exception], str]:
+        try:
+            return Catalog(folder, trusted=trusted).find(name)
+        except MLXCardsError as error:
+            return type(error), str(error)
+
+    assert answer(trusted=True) == answer(trusted=False)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["good", "Good_3B", "good-3b@4bit", "good-3B-Instruct", "mlx-community/good-3B-4bit", "makers/good-32B"],
+)
+def test_a_name_with_the_id_of_a_trusted_card_opens_no_other_file(name: str, tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, good=good_card(), goo=good_card("goo"))
+    (folder / "a-link-to-nowhere.yaml").symlink_to(folder / "nothing")
+
+    assert Catalog(folder, trusted=True).find(name).family == "good"
+    with pytest.raises(CardError, match="cannot be read"):
+        Catalog(folder)
+
+
+def test_a_name_without_the_id_parses_only_the_cards_that_mention_it(tmp_path: Path) -> None:
+    good = good_card().replace("[good-3B-Instruct]", "[nick]")
+    folder = folder_of(tmp_path, bad="{", good=good)
+
+    assert Catalog(folder, trusted=True).find("nick") == Target("good", "3b")
+
+
+@pytest.mark.parametrize("name", ["bad-3b", "unheard-of", "bad-type"])
+def test_a_trusted_card_that_is_not_yaml_is_shown_at_its_place_when_it_is_needed(
+    name: str, tmp_path: Path
+) -> None:
+    bad = good_card("bad").replace("title: Bad", "title: Bad: worse").replace("[bad]", "[bad_type]")
+    catalog = Catalog(folder_of(tmp_path, bad=bad, good=good_card()), trusted=True)
+
+    assert catalog.find("good-3b") == Target("good", "3b")
+    with pytest.raises(CardError) as caught:
+        catalog.find(name)
+    assert (caught.value.path, caught.value.line) == (str(tmp_path / "bad.yaml"), 2)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("patch: 14", "patcch: 14", 15),
+        ("model_types: [good]", "model_types: good", 4),
+        ("    source: makers/good-3B\n", "", 24),
+        ("license: apache-2.0", "license: apache-2.0\nlicense: mit\npatch: 14", 4),
+    ],
+    ids=["a key", "the model types", "a source", "a key that is there twice"],
+)
+def test_a_fault_of_a_trusted_card_is_shown_at_its_place(
+    old: str, new: str, line: int, tmp_path: Path
+) -> None:
+    catalog = Catalog(folder_of(tmp_path, good=good_card().replace(old, new)), trusted=True)
+
+    with pytest.raises(CardError) as caught:
+        catalog.card(catalog.find("good-3b"))
+
+    assert (caught.value.path, caught.value.line) == (str(tmp_path / "good.yaml"), line)
+
+
+@pytest.mark.parametrize("text", ["", "- a list", "\ttabs", "a: [", "\xff"], ids=repr)
+def test_a_trusted_file_that_is_no_card_is_refused_as_any_other(text: str, tmp_path: Path) -> None:
+    (tmp_path / "good.yaml").write_bytes(text.encode("latin-1"))
+    errors = []
+    for use in (lambda: Catalog(tmp_path, trusted=True).find("good"), lambda: Catalog(tmp_path)):
+        with pytest.raises(CardError) as caught:
+            use()
+        errors.append(str(caught.value))
+
+    assert errors[0] == errors[1]
+
+
+def test_a_folder_that_is_not_there_has_no_cards(tmp_path: Path) -> None:
+    assert Catalog(tmp_path / "nowhere").families() == ()
+
+
 # Overrides.
 
 
@@ -327,30 +475,23 @@ def test_without_an_override_a_model_sees_the_family(tmp_path: Path) -> None:
 def test_an_override_is_seen_by_its_model_alone(tmp_path: Path) -> None:
     overridden(tmp_path, '{prompt: {generation: "<b>"}}')
     catalog = Catalog(tmp_path)
+    prompts = [catalog.card(catalog.find(name)).prompt for name in ("good", "good-3b", "good-32b")]
 
-    assert [
-        catalog.card(catalog.find(name)).prompt.generation for name in ("good", "good-3b", "good-32b")
-    ] == [
-        "<a>",
-        "<a>",
-        "<b>",
-    ]
+    assert [prompt.generation for prompt in prompts if prompt] == ["<a>", "<a>", "<b>"]
 
 
 def test_maps_of_an_override_merge(tmp_path: Path) -> None:
-    card = overridden(tmp_path, "{image: {resize: {patch: 16}}, prompt: {roles: {user: {trim: true}}}}")
+    card = overridden(tmp_path, "{image: {resize: {patch: 16}}, prompt: {roles: {user: {trim: parts}}}}")
+    family = Catalog(tmp_path).card(Target("good"))
 
     assert card.image is not None
-    assert card.image.placeholder == "<image>"
-    assert dataclasses.asdict(card.image.resize) == {
-        "kind": "smart_resize",
-        "patch": 16,
-        "merge": 2,
-        "min_pixels": 3136,
-        "max_pixels": 1003520,
-        "max_aspect": 200,
-    }
-    assert (card.prompt.roles["user"].open, card.prompt.roles["user"].trim) == ("<u>", True)
+    assert family.image is not None
+    assert isinstance(family.image.resize, SmartResize)
+    assert card.image == dataclasses.replace(
+        family.image, resize=dataclasses.replace(family.image.resize, patch=16)
+    )
+    assert card.prompt is not None
+    assert (card.prompt.roles["user"].open, card.prompt.roles["user"].trim) == ("<u>", "parts")
 
 
 def test_lists_of_an_override_are_replaced(tmp_path: Path) -> None:
@@ -365,14 +506,7 @@ def test_another_kind_replaces_the_whole_map(tmp_path: Path) -> None:
     card = overridden(tmp_path, f"{{image: {{resize: {fixed}}}}}")
 
     assert card.image is not None
-    assert dataclasses.asdict(card.image.resize) == {
-        "kind": "fixed",
-        "width": 336,
-        "height": 336,
-        "fit": "crop",
-        "patch": 14,
-        "tokens": 576,
-    }
+    assert card.image.resize == Fixed(kind="fixed", width=336, height=336, fit="crop", patch=14, tokens=576)
 
 
 def test_the_same_kind_said_again_merges(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ FAULTS = {
     ),
     "a resize kind that there is not": (
         ("kind: smart_resize", "▶kind: smart_resiz"),
-        ["image.resize.kind: 'smart_resiz' is not known.", "Choose one of: 'smart_resize', "],
+        ["image.resize.kind: 'smart_resiz' is not known.", "Choose one of: ", "'smart_resize', "],
     ),
     "a word that is no choice": (
         ("resample: bicubic", "▶resample: nearest"),
@@ -129,8 +129,8 @@ FAULTS = {
         ["image.placeholder: this key is missing.", "Add it; docs/cards.md"],
     ),
     "a missing key of a model": (
-        ("  32b:\n    parameters: 32000000000\n", "  ▶32b:\n"),
-        ["models.32b.parameters: this key is missing."],
+        (good_card()[good_card().index("  32b:") : good_card().index("  3b:")], "  ▶32b: {context: 1}\n"),
+        ["models.32b.source: this key is missing."],
     ),
     "a missing repository": (
         ("8bit: {repository: mlx-community/good-3B-8bit, ", "▶8bit: {"),
@@ -170,8 +170,8 @@ FAULTS = {
     "text for a map": (("vision: {", "▶vision: none # {"), ["memory.vision: this should be a map."]),
     "nothing for a map": (("models:\n", "▶models:\nmodel:\n"), ["models: this should be a map."]),
     "nothing for a number": (
-        ("    context: 4096\n    source: makers/good-3B\n", "    ▶context:\n    source: a/b\n"),
-        ["models.3b.context: this should be a whole number."],
+        ("resize: {kind: smart_resize, patch: 14", "resize: {kind: smart_resize, ▶patch: "),
+        ["image.resize.patch: this should be a whole number."],
     ),
     "a version that YAML reads as a number": (
         ('requires: ">=0.7"', "▶requires: 0.7"),
@@ -308,9 +308,7 @@ def test_a_fault_of_the_family_is_shown_at_its_own_place_when_a_model_is_asked_f
     assert (caught.value.line, caught.value.column) == place
 
 
-@pytest.mark.parametrize(
-    "key", ["schema_version", "title", "license", "backend", "prompt", "models", "sources"]
-)
+@pytest.mark.parametrize("key", ["schema_version", "title", "license", "backend", "models", "sources"])
 def test_a_key_that_a_card_lacks_as_a_whole_has_no_place(key: str, tmp_path: Path) -> None:
     text = re.sub(rf"^{key}:.*\n(^ .*\n)*", "", good_card(), flags=re.MULTILINE)
 
@@ -318,6 +316,12 @@ def test_a_key_that_a_card_lacks_as_a_whole_has_no_place(key: str, tmp_path: Pat
 
     assert f"{key}: this key is missing. Add it;" in str(error)
     assert (error.line, error.column) == (None, None)
+
+
+def test_a_card_without_a_prompt_and_without_a_template_is_refused(tmp_path: Path) -> None:
+    text = re.sub(r"^prompt:.*\n(^ .*\n)*", "", good_card(), flags=re.MULTILINE)
+
+    assert "either a `prompt` or a `template`" in str(refusal(tmp_path / "good.yaml", text))
 
 
 def test_a_second_fault_is_counted(tmp_path: Path) -> None:
