@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from registry.crops import Anyres, Crops, MergedCrops, Slices
-from registry.data import ByKind, Count, Positive, record
+from registry.data import ByKind, Count, Positive, Rule, record
 from registry.grids import Fixed, LongestEdge, PaddedGrid, PatchLimit, SmartResize, TokenBudget
 from registry.tiles import CanvasTiles, Quarters, SplitTiles, StretchTiles, Windows
 
@@ -30,6 +30,9 @@ Resize = Annotated[
     | TokenBudget,
     ByKind(),
 ]
+
+LEVER = r"^[a-z][a-z_]*(\.[a-z][a-z_]*)*$"
+"""A dotted path of public names."""
 
 
 @record
@@ -107,5 +110,8 @@ class Image:
     """Colour under transparent pixels."""
     resize: Resize
     """The resize strategy and its parameters."""
+    lever: Annotated[str, Rule(pattern=LEVER)] | None = None
+    """Attribute of the loaded processor that holds the one parameter which a budget may lower, such as
+    image_processor.max_patches. Absent: it has none, or needs none, because it is handed a smaller image."""
     budget: Budget | None = None
     """The recommended budget. Absent: detail="auto" does what the model's own processor does."""

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from loader.errors import ImageError
-from loader.resize import STRATEGIES
+from loader.resize.budget import strategy
 from loader.resize.plan import Bounds, Geometry, Size
 from registry.data import build
 from registry.vision import Resize
@@ -255,7 +255,7 @@ RESIZE_OF_THE_GRID = {"crops": -2, "slices": -1}
 
 
 def planned(parameters: Any, size: Size) -> Geometry:
-    geometry: Geometry = STRATEGIES[parameters.kind](parameters, size, Bounds())
+    geometry: Geometry = strategy(parameters.kind)(parameters, size, Bounds())
     return geometry
 
 

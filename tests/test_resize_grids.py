@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from loader.errors import ImageError
-from loader.resize import STRATEGIES, Bounds, Size
+from loader.resize import Bounds, Size
 from loader.resize.bounded import handed
+from loader.resize.budget import strategy
 from loader.resize.plan import Geometry
 from loader.resize.token_budget import smaller
 from registry.grids import Fixed, LongestEdge, PaddedGrid, PatchLimit, SmartResize, TokenBudget
@@ -300,7 +301,7 @@ CASES: dict[str, tuple[Any, Processor]] = {
 
 
 def plan(parameters: Any, size: Size, bounds: Bounds | None = None) -> Geometry:
-    return STRATEGIES[parameters.kind](parameters, size, bounds or Bounds())
+    return strategy(parameters.kind)(parameters, size, bounds or Bounds())
 
 
 def upstream(run: Processor, size: Size) -> Seen | None:

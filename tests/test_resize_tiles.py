@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from loader.errors import ImageError
-from loader.resize import STRATEGIES
+from loader.resize.budget import strategy
 from loader.resize.canvas_tiles import smaller as smaller_canvas_tiles
 from loader.resize.plan import Bounds, Geometry, Size
 from loader.resize.quarters import smaller as smaller_quarters
@@ -111,7 +111,7 @@ def parameters(name: str) -> Any:
 
 
 def plan(name: str, size: Size, bounds: Bounds = Bounds()) -> Geometry:  # noqa: B008  # immutable
-    return STRATEGIES[CASES[name]["kind"]](parameters(name), size, bounds)
+    return strategy(CASES[name]["kind"])(parameters(name), size, bounds)
 
 
 def facts(geometry: Geometry) -> Facts:
@@ -399,7 +399,7 @@ def test_fewer_tiles_are_what_the_processor_makes_of_a_lowered_attribute(size: S
             real = lfm2("lfm2-vl", size)
         except ValueError:
             return
-    mine = facts(STRATEGIES["stretch_tiles"](lowered, size, Bounds()))
+    mine = facts(strategy("stretch_tiles")(lowered, size, Bounds()))
     assert {fact: mine[fact] for fact in real} == real
 
 
@@ -580,7 +580,7 @@ def test_each_lower_level_takes_no_more_tokens_and_the_last_takes_the_least(name
     kind = CASES[name]["kind"]
     for size in ((4032, 3024), (900, 3000), (3000, 200)):
         levels = SMALLER[kind](parameters(name))
-        counts = [STRATEGIES[kind](level, size, Bounds()).tiles for level in levels]
+        counts = [strategy(kind)(level, size, Bounds()).tiles for level in levels]
         assert counts == sorted(counts, reverse=True)
         assert counts[-1] <= CASES[name].get("min_tiles", 1) + 1
 

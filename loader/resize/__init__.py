@@ -1,58 +1,23 @@
 """The size an image will have, its tiles and tokens, before any pixel is touched.
 
-One module for each strategy, one dict of them. What the parameters mean: registry.crops,
+One module for each strategy, one dict of them (budget.py). What the parameters mean: registry.crops,
 registry.grids, registry.tiles.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from loader.errors import ImageError, UnsupportedFeatureError, takes_no_images
-from loader.resize.anyres import anyres
-from loader.resize.canvas_tiles import canvas_tiles
-from loader.resize.crops import crops
-from loader.resize.fixed import fixed
-from loader.resize.longest_edge import longest_edge
-from loader.resize.merged_crops import merged_crops
-from loader.resize.padded_grid import padded_grid
-from loader.resize.patch_limit import patch_limit
-from loader.resize.plan import Bounds, Geometry, ImagePlan, Size, Strategy
-from loader.resize.quarters import quarters
-from loader.resize.slices import slices
-from loader.resize.smart_resize import smart_resize
-from loader.resize.split_tiles import split_tiles
-from loader.resize.stretch_tiles import stretch_tiles
-from loader.resize.token_budget import token_budget
-from loader.resize.windows import windows
-from loader.sampling import whole
+from loader.errors import ImageError, takes_no_images
+from loader.resize.budget import STRATEGIES, Detail, bounds_of, exceeds, fair_share, settled
+from loader.resize.plan import Bounds, Geometry, ImagePlan, Setting, Size, Strategy
 
 if TYPE_CHECKING:
     from registry.cards import Card
     from registry.vision import Image
 
-__all__ = ["STRATEGIES", "Bounds", "Detail", "ImagePlan", "Size", "Strategy", "plan_image"]
-
-Detail = Literal["low", "auto", "full"]
-
-STRATEGIES: dict[str, Strategy[Any]] = {
-    "anyres": anyres,
-    "canvas_tiles": canvas_tiles,
-    "crops": crops,
-    "fixed": fixed,
-    "longest_edge": longest_edge,
-    "merged_crops": merged_crops,
-    "padded_grid": padded_grid,
-    "patch_limit": patch_limit,
-    "quarters": quarters,
-    "slices": slices,
-    "smart_resize": smart_resize,
-    "split_tiles": split_tiles,
-    "stretch_tiles": stretch_tiles,
-    "token_budget": token_budget,
-    "windows": windows,
-}
-"""Strategies by the `kind` that a card names."""
+__all__ = ["STRATEGIES", "Bounds", "Detail", "ImagePlan", "Size", "Strategy", "plan_image", "plan_images"]
 
 
 def plan_image(  # noqa: PLR0917  # the published signature
@@ -71,31 +36,52 @@ def plan_image(  # noqa: PLR0917  # the published signature
     Raises UnsupportedFeatureError for a family without vision, ImageError for sizes that the model's
     own processor refuses.
     """
+    (plan,) = plan_images(card, [(width, height)], detail, max_tokens, max_pixels)
+    return plan
+
+
+def plan_images(  # noqa: PLR0917  # as plan_image
+    card: Card,
+    sizes: Sequence[Size],
+    detail: Detail = "auto",
+    max_tokens: int | None = None,
+    max_pixels: int | None = None,
+    room: int | None = None,
+) -> list[ImagePlan]:
+    """What becomes of the images of one call, in their order; arguments as for `plan_image`, each image's.
+
+    `room` is what all of them may take of the context, in image tokens. If they would take more, the
+    large ones share what the small ones leave, except with `detail="full"`.
+    """
     image = card.image
     if image is None:
         raise takes_no_images(card.name)
-    if width < 1 or height < 1:
-        raise ImageError(f"An image of {width}x{height} has no pixels. Check the file.")
-    bounds = _bounds(image, detail, max_tokens, max_pixels)
-    geometry = STRATEGIES[image.resize.kind](image.resize, (width, height), bounds)
-    return _plan(image, (width, height), geometry, bounds)
+    for width, height in sizes:
+        _check_size(width, height)
+    bounds = bounds_of(image, detail, max_tokens, max_pixels)
+    geometries, setting = settled(image, sizes, bounds)
+    tokens = [geometry.image_tokens for geometry in geometries]
+    shared = room is not None and detail != "full" and sum(tokens) > room
+    if room is not None and shared:
+        bounds = Bounds(min(fair_share(tokens, room), bounds.tokens or room), bounds.pixels)
+        geometries, setting = settled(image, sizes, bounds)
+    return [
+        _plan(image, size, geometry, bounds, setting, shared=shared)
+        for size, geometry in zip(sizes, geometries, strict=True)
+    ]
 
 
-def _bounds(image: Image, detail: Detail, tokens: int | None, pixels: int | None) -> Bounds:
-    if detail not in ("low", "auto", "full"):
-        raise UnsupportedFeatureError(f"detail={detail!r} is not known. Use low, auto or full.")
-    for name, value in (("max_tokens", tokens), ("max_pixels", pixels)):
-        if value is not None:
-            whole(name, value, least=1)
-    if tokens is not None or pixels is not None:
-        return Bounds(tokens, pixels)
-    if detail == "full" or image.budget is None:
-        return Bounds()
-    budget = image.budget
-    return Bounds(budget.low if detail == "low" and budget.low else budget.tokens)
+def _check_size(width: object, height: object) -> None:
+    for side in (width, height):
+        if not isinstance(side, int) or isinstance(side, bool) or side < 1:
+            raise ImageError(
+                f"An image of {width}x{height} has no pixels. Give width and height as whole numbers from 1."
+            )
 
 
-def _plan(image: Image, source: Size, geometry: Geometry, bounds: Bounds) -> ImagePlan:
+def _plan(  # everything that a plan says
+    image: Image, source: Size, geometry: Geometry, bounds: Bounds, setting: Setting | None, *, shared: bool
+) -> ImagePlan:
     width, height = geometry.seen or geometry.resizes[-1]
     tokens = geometry.image_tokens
     extra = image.extra_tokens if geometry.extra_tokens is None else geometry.extra_tokens
@@ -111,26 +97,25 @@ def _plan(image: Image, source: Size, geometry: Geometry, bounds: Bounds) -> Ima
         tiles=geometry.tiles,
         rows=geometry.rows,
         cols=geometry.cols,
-        note=_note(source, (width, height), geometry, bounds),
+        note=_note(source, geometry, bounds, shared=shared),
         grid=geometry.grid,
         overview_tokens=geometry.overview_tokens,
         cross_tokens=geometry.cross_tokens,
         stays=geometry.stays,
+        setting=setting,
     )
 
 
-def _note(source: Size, seen: Size, geometry: Geometry, bounds: Bounds) -> str:
+def _note(source: Size, geometry: Geometry, bounds: Bounds, *, shared: bool) -> str:
+    width, height = geometry.seen or geometry.resizes[-1]
     rows, cols = geometry.rows or 0, geometry.cols or 0
     overview = " and an overview" if geometry.tiles > rows * cols else ""
     grid = f" as {rows} x {cols} tiles{overview}" if rows and geometry.tiles > 1 else ""
     crop = ", its ends cut off" if max(geometry.offset) > 0 else ""
-    over = []
-    if bounds.tokens is not None and geometry.image_tokens > bounds.tokens:
-        over.append(f"{bounds.tokens:,} tokens")
-    if bounds.pixels is not None and seen[0] * seen[1] > bounds.pixels:
-        over.append(f"{bounds.pixels:,} pixels")
-    least = f"; the least this model can see, though {' and '.join(over)} were asked for" if over else ""
+    share = "; all images share what is left of the context" if shared else ""
+    over = " and ".join(exceeds(geometry, bounds))
+    least = f"; the least this model can see, though {over} were asked for" if over else ""
     return (
-        f"{source[0]}x{source[1]} seen at {seen[0]}x{seen[1]}{grid}{crop}: "
-        f"{geometry.image_tokens:,} image tokens{least}"
+        f"{source[0]}x{source[1]} seen at {width}x{height}{grid}{crop}: "
+        f"{geometry.image_tokens:,} image tokens{share}{least}"
     )

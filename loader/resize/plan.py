@@ -7,6 +7,8 @@ from typing import Any, Protocol, TypeVar
 
 Size = tuple[int, int]
 """Width and height, in pixels."""
+Setting = tuple[str, int]
+"""A dotted attribute of the processor, and the value that it is lowered to for a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class ImagePlan:
     """Image tokens of the overview, where it has another number than a tile."""
     cross_tokens: int | None = None
     """Encoder states that the language model attends to instead of image tokens in the prompt."""
+    setting: Setting | None = None
+    """What the processor has to be set to for this plan, where it limits itself by an attribute."""
     stays: bool = True
     """Whether the model's own processor makes the same of the image when it is already at `resizes[-1]`."""
 
