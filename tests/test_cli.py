@@ -8,9 +8,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import PIL.Image
 import pytest
 
 import registry
+from loader.resize import plan_image
 from tests.command import Result, mlx_cards
 
 Run = Callable[..., Result]
@@ -47,11 +49,12 @@ def test_the_version_is_that_of_the_package(run: Run) -> None:
 def test_list_names_every_model_and_counts_them(run: Run) -> None:
     out = run("list").out
     assert all(name in out for name in registry.names())
-    assert f"{len(registry.names())} models of {len(registry.families())} families" in out
+    families = {registry.card(name).id for name in registry.names()}  # two have no released models yet
+    assert f"{len(registry.names())} models of {len(families)} families" in out
 
 
 def test_list_takes_a_part_of_a_name(run: Run) -> None:
-    rows = json.loads(run("list", "GEMMA", "--json").out)
+    rows = json.loads(run("list", "GEMMA3-", "--json").out)
     assert {row["family"] for row in rows} == {"gemma3"}
     assert run("list", "qwen2_5").out == run("list", "Qwen2.5").out
 
@@ -87,17 +90,128 @@ def test_plan_keeps_the_budget_that_is_asked_for(run: Run) -> None:
     assert full["image_tokens"] > 10_000
 
 
+def test_plan_says_tiles_and_tokens_in_one_line(run: Run) -> None:
+    lines = run("plan", "smolvlm2-500m", "4032x3024").out.splitlines()
+    assert lines[0].endswith("832 image tokens (64 for each tile of 512x512, 64 for the overview)")
+    assert "(16 x 16, each of 56x56 pixels)" in run("plan", "gemma3-4b", "10x10").out.splitlines()[0]
+
+
+def test_plan_gives_programs_the_tokens_of_every_tile(run: Run) -> None:
+    row = json.loads(run("plan", "smolvlm2-500m", "4032x3024", "--json").out)["images"][0]
+    assert (row["tile"], row["tile_tokens"], row["overview_tokens"]) == ([512, 512], [64] * 12, 64)
+    assert row["pixels_per_token"] == [64, 64]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind"), [(".png", "PNG"), (".JPG", "JPEG"), (".jpeg", "JPEG"), (".webp", "WEBP")]
+)
+def test_plan_draws_what_the_model_sees(
+    run: Run, photo: Path, tmp_path: Path, suffix: str, kind: str
+) -> None:
+    target = tmp_path / f"seen{suffix}"
+    result = run("plan", "smolvlm2-500m", str(photo), "--show", str(target))
+    assert result.code == 0
+    assert str(target) in result.err
+    assert "832 image tokens" in result.out
+    with PIL.Image.open(target) as drawn:
+        assert drawn.format == kind
+        assert 600 <= max(drawn.size) <= 1600
+
+
+def test_plan_draws_beside_json_that_stays_json(run: Run, photo: Path, tmp_path: Path) -> None:
+    target = tmp_path / "seen.png"
+    result = run("plan", "gemma3-4b", str(photo), "--show", str(target), "--json")
+    assert json.loads(result.out)["image_tokens"] == 256
+    assert target.is_file()
+
+
+def test_plan_draws_a_picture_over_an_older_one(run: Run, photo: Path, tmp_path: Path) -> None:
+    target = tmp_path / "seen.png"
+    target.write_bytes(b"older")
+    assert run("plan", "gemma3-4b", str(photo), "--show", str(target)).code == 0
+    assert target.read_bytes() != b"older"
+
+
+@pytest.mark.parametrize(
+    ("images", "reason"),
+    [
+        (("640x480",), "without pixels"),
+        (("{photo}", "{photo}"), "one image, and 2 are given"),
+        (("{folder}/copy.jpg",), "overwrite the image itself"),
+    ],
+)
+def test_plan_draws_nothing_for_wrong_usage_and_says_why(
+    run: Run, photo: Path, tmp_path: Path, images: tuple[str, ...], reason: str
+) -> None:
+    copy = tmp_path / "copy.jpg"
+    copy.write_bytes(photo.read_bytes())
+    (tmp_path / "link.jpg").symlink_to(copy)
+    given = [image.format(photo=photo, folder=tmp_path) for image in images]
+    result = run("plan", "gemma3-4b", *given, "--show", str(tmp_path / "link.jpg"))
+    assert (result.code, result.out) == (2, "")
+    assert reason in result.err
+    assert copy.read_bytes() == photo.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("seen.gif", "does not end like a picture"),
+        ("seen", "does not end like a picture"),
+        ("nowhere/seen.png", "cannot be written"),
+        ("folder.png", "cannot be written"),
+        ("nul\0.png", "cannot be written"),
+    ],
+)
+def test_plan_says_where_it_cannot_draw_to(
+    run: Run, photo: Path, tmp_path: Path, target: str, reason: str
+) -> None:
+    (tmp_path / "folder.png").mkdir()
+    result = run("plan", "gemma3-4b", str(photo), "--show", f"{tmp_path}/{target}")
+    assert (result.code, result.out) == (1, "")
+    assert reason in result.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.png"]
+
+
 def test_prompt_is_byte_for_byte_the_prompt(run: Run) -> None:
-    result = run("prompt", "qwen3-vl-8b", "-p", "What is this?", "-i", "a.jpg")
+    result = run("prompt", "qwen3-vl-8b", "-p", "What is this?", "-i", "640x480")
     assert result.out == (
         "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>What is this?<|im_end|>\n"
         "<|im_start|>assistant\n"
     )
 
 
+def test_prompt_counts_positions_on_standard_error_and_in_json(
+    run: Run, checkpoint: Callable[[str], Path], photo: Path
+) -> None:
+    asked = ("prompt", "qwen2.5-vl-7b", "-p", "What is this?", "-i", str(photo))
+    assert "1,230 image tokens, text not counted" in run(*asked).err
+    folder = str(checkpoint("qwen2.5-vl"))
+    data = json.loads(run(*asked, "--checkpoint", folder, "--json").out)
+    assert data["total_tokens"] == data["image_tokens"] + data["text_tokens"]
+    assert data["context_left"] == data["context"] - data["total_tokens"]
+
+
+def test_prompt_writes_the_expansion_in_full(run: Run) -> None:
+    out = run("prompt", "smolvlm2-500m", "-p", "Hi", "-i", "1000x600", "--expanded").out
+    assert out.count("<image>") == plan_image(registry.card("smolvlm2-500m"), 1000, 600).image_tokens
+    assert "<row_1_col_1>" in out
+
+
+def test_prompt_compares_with_the_checkpoints_template_and_the_backends_own(
+    run: Run, checkpoint: Callable[[str], Path]
+) -> None:
+    folder = str(checkpoint("qwen2.5-vl"))
+    asked = ("prompt", "qwen2.5-vl-7b", "-p", "Hi", "-i", "640x480", "--compare")
+    said = run(*asked, "--checkpoint", folder).err
+    assert "checkpoint says the same" in said
+    assert "mlx-vlm says the same" in said
+    assert run(*asked).code == 2
+
+
 def test_prompt_reads_a_conversation_from_standard_input(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     messages = [
-        {"role": "user", "content": [{"type": "image", "image": "a.jpg"}, "Hi"]},
+        {"role": "user", "content": [{"type": "image", "image": "640x480"}, "Hi"]},
         {"role": "assistant", "content": "It"},
     ]
     monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(messages)))

@@ -48,6 +48,6 @@ def _cells(card: Card) -> list[str]:
     return [
         card.name,
         f"{card.model.parameters / 1e9:.1f} B" if card.model and card.model.parameters else "",
-        f"{row['context']:,}",
+        "" if row["context"] is None else f"{row['context']:,}",
         " ".join(card.model.quantizations if card.model else ()) or "-",
     ]

@@ -1,16 +1,33 @@
-"""`mlx-cards plan`: the size, tiles and tokens of images before anything is loaded."""
+"""`mlx-cards plan`: the size, tiles and tokens of images before anything is loaded, drawn on request."""
 
 from __future__ import annotations
 
+import io
 import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import registry
 from loader.cli.common import as_json, detail, max_tokens, print_json, printable, private
-from loader.resize import Detail, Size, plan_image
+from loader.errors import ImageError, UnsupportedFeatureError, takes_no_images
+from loader.parts import parts
+from loader.resize import Detail, ImagePlan, Size, plan_image
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+    from registry.cards import Card
 
 _SIZE = re.compile(r"(\d{1,6})x(\d{1,6})")
+_FORMATS: dict[str, dict[str, Any]] = {
+    ".png": {"format": "PNG"},
+    ".jpg": {"format": "JPEG", "quality": 90, "subsampling": 0},
+    ".jpeg": {"format": "JPEG", "quality": 90, "subsampling": 0},
+    ".webp": {"format": "WEBP", "quality": 90},
+}
+"""How a picture is written, by the end of its name."""
 
 
 @click.command()
@@ -18,6 +35,7 @@ _SIZE = re.compile(r"(\d{1,6})x(\d{1,6})")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE|WxH...")
 @detail
 @max_tokens
+@click.option("--show", metavar="FILE", help="Draw what the model sees of one image: .png, .jpg or .webp.")
 @private
 @as_json
 def plan(
@@ -25,6 +43,7 @@ def plan(
     images: tuple[str, ...],
     detail: Detail,
     max_image_tokens: int | None,
+    show: str | None,
     allow_private_urls: bool,
     as_json: bool,
 ) -> None:
@@ -32,24 +51,88 @@ def plan(
 
     \b
     mlx-cards plan qwen2.5-vl-32b photo.jpg
+    mlx-cards plan qwen2.5-vl-32b photo.jpg --show seen.png
     mlx-cards plan smolvlm2-500m 4032x3024 --detail full
     mlx-cards plan qwen3-vl-8b 1000x20000 --max-image-tokens 600
     """
     card = registry.card(name)
-    plans = [
-        (image, plan_image(card, *size_of(image, allow_private_urls), detail, max_image_tokens))
-        for image in images
-    ]
+    if show is not None:
+        _check_target(show, images)
+        picture = _opened(card, images[0], allow_private_urls)
+        plans = [(images[0], plan_image(card, *picture.size, detail, max_image_tokens))]
+        _write(show, picture, plans[0][1], card)
+    else:
+        plans = [
+            (image, plan_image(card, *size_of(image, allow_private_urls), detail, max_image_tokens))
+            for image in images
+        ]
     tokens = sum(plan.image_tokens for _, plan in plans)
     context = card.model.context if card.model else None
     if as_json:
-        rows = [{"from": image, **plan.to_dict()} for image, plan in plans]
+        rows = [{"from": image, **plan.to_dict(), **_parts(plan, card)} for image, plan in plans]
         print_json({"name": card.name, "images": rows, "image_tokens": tokens, "context": context})
         return
     for image, planned in plans:
-        click.echo(planned.note if _SIZE.fullmatch(image) else f"{_label(image)}: {planned.note}")
+        facts = parts(planned, card).facts
+        line = f"{planned.note} ({facts})" if facts else planned.note
+        click.echo(line if _SIZE.fullmatch(image) else f"{_label(image)}: {line}")
     of_context = "" if context is None else f" of {context:,} positions"
     click.echo(click.style(f"{tokens:,} image tokens{of_context}", bold=True))
+
+
+def _parts(plan: ImagePlan, card: Card) -> dict[str, Any]:
+    """What a program may want to know of the tiles; None where the family has no such thing."""
+    seen = parts(plan, card)
+    side = round(seen.cells.side) if seen.cells.unit == "token" else None
+    return {
+        "tile": list(seen.tile),
+        "tile_tokens": [tile.tokens for tile in seen.tiles],
+        "overview_tokens": seen.overview.tokens if seen.overview else None,
+        "pixels_per_token": side and [side, side],
+    }
+
+
+def _check_target(show: str, images: tuple[str, ...]) -> None:
+    """Raises UsageError or UnsupportedFeatureError before anything is opened."""
+    if len(images) != 1:
+        raise click.UsageError(f"--show draws one image, and {len(images)} are given. Run it for each.")
+    if _SIZE.fullmatch(images[0]):
+        raise click.UsageError(
+            f"--show draws an image, and {images[0]} is a size, without pixels. Give a path or a URL."
+        )
+    if Path(show).suffix.lower() not in _FORMATS:
+        raise UnsupportedFeatureError(
+            f"{printable(show)} does not end like a picture that can be written. "
+            f"Choose a name that ends in {', '.join(_FORMATS)}."
+        )
+    try:
+        same = Path(show).samefile(images[0])
+    except (OSError, ValueError):
+        same = False  # one of the two is not there, or no path at all
+    if same:
+        raise click.UsageError("--show would overwrite the image itself. Choose another name.")
+
+
+def _opened(card: Card, image: str, allow_private_urls: bool) -> PIL.Image.Image:
+    from loader.image import open_image
+
+    if card.image is None:
+        raise takes_no_images(card.name)
+    return open_image(image, background=card.image.background, allow_private_urls=allow_private_urls)
+
+
+def _write(show: str, picture: PIL.Image.Image, plan: ImagePlan, card: Card) -> None:
+    """The drawing as a file, in one step, so that a failure leaves no half of it."""
+    from loader.draw import draw
+
+    file = io.BytesIO()
+    draw(picture, plan, card).save(file, **_FORMATS[Path(show).suffix.lower()])
+    try:
+        Path(show).write_bytes(file.getvalue())
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{show} cannot be written: {reason}. Choose another place with --show.") from error
+    click.echo(f"{printable(show)} shows what {card.name} sees", err=True)
 
 
 def _label(image: str) -> str:
