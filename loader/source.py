@@ -1,15 +1,13 @@
-"""Bytes from a local source, read within limits, and what they are when they are not an image."""
+"""What a source is called in messages, how much it may cost, and what it is when it is no image."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
-from urllib.parse import unquote_to_bytes, urlsplit
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 from PIL import Image
 
@@ -23,15 +21,13 @@ __all__ = [
     "describe",
     "describe_url",
     "explain",
+    "is_data_uri",
     "is_heif",
-    "read_local",
     "scheme_of",
     "shorten",
     "too_large",
 ]
 
-_CHUNK = 1 << 20
-_DATA_URI = re.compile(r"data:image/[^,;]+(?:;[^,;]+)*?(;base64)?,", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://|file:", re.IGNORECASE)
 _HEIF = re.compile(rb"....ftyp(?:hei[cmsx]|hev[cmsx]|mif1|msf1)", re.DOTALL)
 
@@ -47,6 +43,12 @@ _MISTAKES: tuple[tuple[re.Pattern[bytes], str, str], ...] = (
         "it is HEIC, which Pillow does not open by itself",
         "Run `pip install pillow-heif`, or save it as JPEG or PNG",
     ),
+    (
+        re.compile(rb"....ftypavi[fs]", re.DOTALL),
+        "it is AVIF, which Pillow opens from version 11.3 on",
+        "Run `pip install --upgrade pillow`, or save it as JPEG or PNG",
+    ),
+    (re.compile(rb"8BPS"), "it is a Photoshop document", "Export it as PNG"),
     (
         re.compile(rb"%PDF|%!PS|\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?<svg", re.DOTALL),
         "it is a document or a drawing (PDF, PostScript or SVG) without pixels of its own",
@@ -70,12 +72,19 @@ _MISTAKES: tuple[tuple[re.Pattern[bytes], str, str], ...] = (
 class Limits:
     """How much one image may cost before it is refused.
 
-    Pillow has a limit of its own for files, twice PIL.Image.MAX_IMAGE_PIXELS, which stays in force.
+    Of an animation one frame is decoded, however many there are, so that frames need no number here.
     """
 
     max_bytes: int = 256 * 1024 * 1024
-    max_pixels: int = 300_000_000
+    """Of the file, as it is read or downloaded."""
+    max_pixels: int = 1 << 28
+    """Of the decoded picture. 16,384 x 16,384: the largest sensor in a phone (200 megapixels) and the
+    largest WebP fit. Decoding takes 4 bytes a pixel and turning or converting as much again, so that
+    the largest picture needs 2 GiB; beyond that a laptop has no room left for the model."""
     download_seconds: float = 30.0
+    """For all of a download, and for a pipe, a socket or another file object to come to its end."""
+    decode_seconds: float = 30.0
+    """Of this thread's work on the processor. The largest pictures take about a third of it."""
     max_redirects: int = 5
 
 
@@ -118,14 +127,14 @@ def describe(source: object) -> str:
 
 
 def _describe_text(text: str) -> str:
-    if _is_data_uri(text):
+    if is_data_uri(text):
         return f"a data URI of {len(text):,} characters"
     if scheme_of(text):
         return describe_url(text)
     return PurePath(text).name or text
 
 
-def _is_data_uri(text: str) -> bool:
+def is_data_uri(text: str) -> bool:
     return text[:5].lower() == "data:"
 
 
@@ -140,90 +149,6 @@ def too_large(what: str, limits: Limits) -> ImageError:
         f"{what} is larger than the limit of {limits.max_bytes:,} bytes. "
         "Use a smaller image, or raise Limits.max_bytes."
     )
-
-
-def read_local(source: object, *, what: str, limits: Limits) -> bytes:
-    """The bytes of a path, a data URI, a bytes-like object or a binary file object."""
-    if isinstance(source, str) and _is_data_uri(source):
-        return _read_data_uri(source, limits)
-    if isinstance(source, str) and (scheme := scheme_of(source)):
-        advice = "Pass the path itself" if scheme == "file" else "Download it and pass its path"
-        raise ImageError(f"{what} cannot be opened: {scheme} URLs are not followed. {advice}.")
-    if isinstance(source, str | os.PathLike):
-        return _read_path(os.fsdecode(source), limits)
-    if isinstance(source, bytes | bytearray | memoryview):
-        if memoryview(source).nbytes > limits.max_bytes:
-            raise too_large(what, limits)
-        return bytes(source)
-    if hasattr(source, "read"):
-        return _read_file(cast("BinaryIO", source), what, limits)
-    raise ImageError(
-        f"{what} is not an image source: the type {type(source).__name__} is not supported. "
-        "Pass a path, a URL, a data URI, bytes, a binary file, a PIL image or a numpy array."
-    )
-
-
-def _read_path(path: str, limits: Limits) -> bytes:
-    shown = repr(shorten(path, 120))
-    if not path or "\0" in path:
-        raise ImageError(f"The path {shown} can name no file. Pass the path of an image.")
-    try:
-        with Path(path).open("rb") as file:
-            return _read_file(file, shown, limits)
-    except FileNotFoundError as error:
-        raise ImageError(
-            f"Nothing was found at {shown}. Check the spelling and the working directory."
-        ) from error
-    except IsADirectoryError as error:
-        raise ImageError(f"{shown} is a directory. Pass one image file inside it.") from error
-    except PermissionError as error:
-        raise ImageError(f"{shown} may not be read by this user. Change the file's permissions.") from error
-    except OSError as error:
-        raise ImageError(
-            f"{shown} could not be read ({error.strerror}). "
-            "Check the path; put data:image/png;base64, in front of base64 text."
-        ) from error
-
-
-def _read_file(file: BinaryIO, what: str, limits: Limits) -> bytes:
-    """All that is left in a file object; one byte past the limit shows that there is too much."""
-    body = bytearray()
-    # In a loop, since an unbuffered file or a socket may give less than it is asked for.
-    while chunk := file.read(min(_CHUNK, limits.max_bytes + 1 - len(body))):
-        if isinstance(chunk, str):
-            raise ImageError(f'{what} is open as text. Open it in binary mode, with "rb".')
-        body += chunk
-        if len(body) > limits.max_bytes:
-            raise too_large(what, limits)
-    if not body and file.seekable() and file.tell() > 0:
-        raise ImageError(f"{what} was already read to its end. Rewind it with seek(0).")
-    return bytes(body)
-
-
-def _read_data_uri(uri: str, limits: Limits) -> bytes:
-    """The bytes inside `data:image/...;base64,...`, or inside the percent-encoded kind."""
-    what = f"The data URI of {len(uri):,} characters"
-    head = _DATA_URI.match(uri)
-    if head is None:
-        raise ImageError(
-            f"{what} is malformed: it does not start with data:image/<type>;base64 and a comma. "
-            "Write it as data:image/png;base64,<data>."
-        )
-    if len(uri) > 4 * limits.max_bytes + 200:  # percent-encoding needs three characters a byte
-        raise too_large(what, limits)
-    data = unquote_to_bytes(uri[head.end() :])
-    if head.group(1) is not None:
-        text = b"".join(data.split()).rstrip(b"=")
-        try:
-            data = base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
-        except binascii.Error as error:
-            raise ImageError(
-                f"{what} is malformed: what follows the comma is not base64 ({error}). "
-                "Encode the image's bytes with base64.b64encode."
-            ) from error
-    if len(data) > limits.max_bytes:
-        raise too_large(what, limits)
-    return data
 
 
 def is_heif(data: bytes) -> bool:

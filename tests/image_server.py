@@ -133,6 +133,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
         self.drip(itertools.repeat(b"x"))
 
+    def answer_continue(self, _rest: str) -> None:
+        self.drip(itertools.repeat(b"HTTP/1.1 100 Continue\r\n\r\n"))
+
     def answer_silence(self, _rest: str) -> None:
         self.server.stop.wait(5)
 

@@ -151,3 +151,18 @@ def swapped_profile() -> bytes:
     data = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     data = data.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")
     return data.replace("sRGB".encode("utf-16-be"), "XRGB".encode("utf-16-be"))
+
+
+def p3_profile() -> bytes:
+    """Display P3: the curves of sRGB, with primaries of its own (as ICC writes them, for D50)."""
+    data = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    primaries = {
+        b"rXYZ": (0.51512, 0.24120, -0.00105),
+        b"gXYZ": (0.29198, 0.69225, 0.04189),
+        b"bXYZ": (0.15710, 0.06657, 0.78407),
+    }
+    for tag, values in primaries.items():
+        place = struct.unpack_from(">I", data, data.index(tag) + 4)[0] + 8
+        numbers = struct.pack(">3i", *(round(value * 65536) for value in values))
+        data = data[:place] + numbers + data[place + 12 :]
+    return data.replace("sRGB".encode("utf-16-be"), "P3P3".encode("utf-16-be"))

@@ -101,9 +101,9 @@ def test_an_endless_body_is_stopped_by_the_clock(server: ImageServer) -> None:
     assert time.monotonic() - started < 3
 
 
-@pytest.mark.parametrize("path", ["drip", "drip_header", "silence", "slow_loop"])
+@pytest.mark.parametrize("path", ["drip", "drip_header", "continue", "silence", "slow_loop"])
 def test_the_clock_runs_for_the_whole_download(server: ImageServer, path: str) -> None:
-    """Neither dripping bodies and headers, nor silence, nor redirects win more time."""
+    """Neither dripping bodies and headers, nor promises, nor silence, nor redirects win more time."""
     started = time.monotonic()
     fails(f"{server.url}/{path}", "longer than the limit of 0.4 seconds", limits=HURRIED)
     assert time.monotonic() - started < 3

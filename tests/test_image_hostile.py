@@ -1,117 +1,125 @@
-"""Limits hold for every source, and hostile bytes lead to nothing worse than an ImageError."""
+"""Hostile bytes lead to nothing worse than an ImageError, and to that within time and memory."""
 
 from __future__ import annotations
 
-import contextlib
-import io
+import os
 import random
-import warnings
-from pathlib import Path
+import struct
+import subprocess
+import sys
+import time
+import zlib
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from loader.errors import ImageError
-from loader.image import Limits, open_image
-from tests.pictures import SOURCES, Trickle, encode, fails, picture, png, swapped_profile
-
-# ---- limits
-
-
-@pytest.mark.parametrize("kind", ["str", "bytes", "BytesIO", "base64 URI", "percent-encoded URI"])
-def test_too_many_bytes_are_refused(kind: str, tmp_path: Path) -> None:
-    """The limit counts for every source."""
-    fails(SOURCES[kind](tmp_path), "limit of 50 bytes", "Limits.max_bytes", limits=Limits(max_bytes=50))
+from loader.image import Limits, Opened, open_image
+from tests.conftest import ROOT
+from tests.pictures import encode, fails, picture
 
 
-def test_a_long_data_uri_is_refused_before_it_is_decoded() -> None:
-    """Its length alone shows that it cannot fit."""
-    uri = "data:image/png;base64," + "A" * 5000
-    fails(uri, "limit of 1,000 bytes", limits=Limits(max_bytes=1000))
+def test_a_small_picture_cannot_lie_in_a_huge_tile() -> None:
+    """A TIFF's tile is unpacked as a whole, however little of it shows."""
+    side = 20_000
+    fields = {256: 16, 257: 16, 258: 8, 259: 8, 262: 1, 277: 1, 322: side, 323: side, 324: 134, 325: 9}
+    table = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in fields.items())
+    data = b"II*\0" + struct.pack("<IH", 8, len(fields)) + table + b"\0\0\0\0"
+    fails(data + zlib.compress(b"\0"), "A tile of", "20000x20000", "limit of 268,435,456 pixels")
 
 
-def test_an_endless_file_is_read_to_the_limit_only() -> None:
-    """One byte past the limit is enough to know."""
-    file = Trickle()
-    fails(file, "limit of 1,000 bytes", limits=Limits(max_bytes=1000))
-    assert file.given <= 1001
+def many_scans(side: int, count: int) -> bytes:
+    """A progressive JPEG that goes over its pixels again and again, with 36 bytes for each time."""
+    data = encode(Image.new("L", (side, side), 128), "JPEG", progressive=True)
+    last = data[data.rindex(b"\xff\xc4") : -2]
+    return data[:-2] + last * count + data[-2:]
 
 
-def test_exactly_the_limit_is_allowed() -> None:
-    """The limit itself is still inside."""
+@pytest.mark.parametrize("at_least", [None, (10, 10)])
+def test_endless_work_in_a_small_file_ends_with_the_time(at_least: tuple[int, int] | None) -> None:
+    """Three megabytes here would take minutes, in whatever size they are decoded."""
+    data = many_scans(2000, 100_000)
+    opened = Opened(data, limits=Limits(decode_seconds=0.3))
+    started = time.thread_time()
+    with pytest.raises(ImageError, match=r"takes longer to decode than the limit of 0\.3 seconds"):
+        opened.pixels(at_least)
+    assert time.thread_time() - started < 5
+
+
+def test_endless_work_before_the_first_pixel_ends_with_the_time() -> None:
+    """A PNG of nothing but small chunks."""
+    chunk = struct.pack(">I", 0) + b"aaAa" + struct.pack(">I", zlib.crc32(b"aaAa"))
     data = encode(picture())
-    assert open_image(io.BytesIO(data), limits=Limits(max_bytes=len(data), max_pixels=6)).size == (3, 2)
+    fails(data[:33] + chunk * 500_000 + data[33:], "takes longer", limits=Limits(decode_seconds=0.2))
 
 
-@pytest.mark.parametrize("kind", ["bytes", "PIL", "uint8"])
-def test_too_many_pixels_are_refused(kind: str, tmp_path: Path) -> None:
-    """The limit counts for every source, and the message says the size."""
-    fails(SOURCES[kind](tmp_path), "3x2", "limit of 5 pixels", limits=Limits(max_pixels=5))
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_an_animation_costs_what_its_first_frame_costs(kind: str) -> None:
+    """Later frames are not decoded, so their number and their damage do not matter."""
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    rng = random.Random(1)  # noqa: S311
+    frames = [Image.frombytes("RGB", (64, 64), rng.randbytes(64 * 64 * 3)) for _ in range(40)]
+    data = encode(frames[0], kind, save_all=True, append_images=frames[1:])
+    started = time.thread_time()
+    image = open_image(data)
+    assert time.thread_time() - started < 0.25
+    alone = open_image(encode(frames[0], kind))
+    assert np.abs(np.asarray(image, float) - np.asarray(alone, float)).mean() < 12
+    if kind in ("GIF", "PNG", "TIFF"):  # of the others the table of frames, too, lies at the end
+        broken = bytearray(data)
+        broken[-len(data) // 4 :] = rng.randbytes(len(data) // 4)
+        assert open_image(bytes(broken)).tobytes() == image.tobytes()
 
 
-def test_pixels_are_counted_before_decoding() -> None:
-    """A header is enough, however little data follows it."""
-    data = png(2, 8, (12_000, 12_000), [])
-    fails(data, "12000x12000", "limit of 100,000,000 pixels", limits=Limits(max_pixels=100_000_000))
-
-
-def test_a_decompression_bomb_is_refused() -> None:
-    """A size beyond Pillow's own limit is an ImageError as well."""
-    fails(png(2, 8, (60_000, 60_000), []), "larger than Pillow", "MAX_IMAGE_PIXELS")
-
-
-def test_pillows_warning_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Up to our limit a picture opens in silence, and the global limit stays as it was."""
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        before = list(warnings.filters)
-        assert open_image(encode(picture())).size == (3, 2)
-        assert warnings.filters == before
-    assert Image.MAX_IMAGE_PIXELS == 4
-
-
-def test_an_icon_cannot_hide_a_larger_picture() -> None:
-    """The size that was decoded counts, not only the one that was declared."""
-    icon = bytearray(encode(Image.new("RGB", (64, 64)), "ICO", sizes=[(64, 64)]))
-    icon[6:8] = bytes([8, 8])
-    fails(bytes(icon), "64x64", limits=Limits(max_pixels=100))
-
-
-# ---- hostile bytes
-
-
-def mutate(original: bytes, rng: random.Random) -> bytes:
-    data = bytearray(original)
-    for _ in range(rng.randint(1, 4)):
-        place = rng.randrange(len(data)) if data else 0
-        what = rng.randrange(4)
-        if what == 0 and data:
-            data[place] ^= 1 << rng.randrange(8)
-        elif what == 1 and data:
-            data[place] = rng.choice((0, 1, 127, 128, 255))
-        elif what == 2:
-            del data[place:]
-        else:
-            data[place:place] = rng.randbytes(rng.randint(1, 8))
+BOMBS = """
+import io, resource, struct, sys, time, zlib
+from PIL import Image
+import loader.image
+from tests.pictures import encode, png
+from tests.test_image_hostile import many_scans
+def resized(kind, place, form, *size, **options):
+    data = bytearray(encode(Image.new("RGB", (8, 8)), kind, **options))
+    struct.pack_into(form, data, place(data), *size)
     return bytes(data)
+bombs = {
+    "PNG": png(2, 8, (16384, 16384), [b"\\0" * 40]),
+    "PNG, larger": png(2, 8, (2**31 - 1, 2**31 - 1), []),
+    "JPEG": resized("JPEG", lambda d: d.index(b"\\xff\\xc0") + 5, ">HH", 65500, 65500),
+    "BMP": resized("BMP", lambda d: 18, "<ii", 60000, 60000),
+    "GIF": resized("GIF", lambda d: 6, "<HH", 65535, 65535),
+    "TIFF": resized("TIFF", lambda d: d.index(struct.pack("<HHI", 257, 4, 1)) + 8, "<I", 2**31 - 1),
+    "JPEG of scans": many_scans(4000, 1000),
+}
+limits = loader.image.Limits(decode_seconds=1)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for name, data in bombs.items():
+    started = time.process_time()
+    try:
+        loader.image.Opened(data, limits=limits).pixels((100, 100))
+    except loader.image.ImageError as error:
+        print(name, "|", error, "|", time.process_time() - started)
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print((after - before) * (1 if sys.platform == "darwin" else 1024))
+"""
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF"])
-def test_mutated_files_are_images_or_image_errors(kind: str) -> None:
-    """Whatever happens to a file, nothing but an RGB picture or an ImageError comes out."""
-    rng = random.Random(kind)  # noqa: S311
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    image = Image.frombytes("RGB", (16, 12), rng.randbytes(16 * 12 * 3))
-    options = {"icc_profile": swapped_profile(), "exif": exif} if kind not in ("GIF", "BMP") else {}
-    seeds = [
-        encode(image, kind, **options),
-        encode(image.convert("P"), kind) if kind in ("GIF", "PNG") else b"",
-    ]
-    for number in range(250):
-        data = mutate(seeds[number % 2] or seeds[0], rng)
-        with contextlib.suppress(ImageError):
-            opened = open_image(data, limits=Limits(max_pixels=4_000_000))
-            assert opened.mode == "RGB"
-            assert opened.width * opened.height > 0
+def test_bombs_end_within_time_and_memory() -> None:
+    """Files of a few kilobytes that declare more than there is, each refused with little spent on it."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", BOMBS],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    *lines, memory = done.stdout.splitlines()
+    assert [line.partition(" |")[0] for line in lines] == [
+        "PNG", "PNG, larger", "JPEG", "BMP", "GIF", "TIFF", "JPEG of scans"
+    ]  # fmt: skip
+    assert all(float(line.rpartition("| ")[2]) < 3 for line in lines)
+    assert int(memory) < 300_000_000

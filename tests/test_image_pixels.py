@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, features
 
 from loader.image import ImageSource, open_image
 from tests.pictures import (
@@ -18,6 +19,7 @@ from tests.pictures import (
     WHITE,
     Colour,
     encode,
+    p3_profile,
     picture,
     pixel_at,
     pixels,
@@ -41,13 +43,13 @@ def oriented(number: int, kind: str) -> bytes | Image.Image:
     exif = Image.Exif()
     exif[0x0112] = number
     if kind != "PIL":
-        return encode(picture(), kind, exif=exif)
+        return encode(picture(), kind, exif=exif, lossless=True)  # only WebP knows the last
     image = picture()
     image.info["exif"] = exif.tobytes()
     return image
 
 
-@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PIL"])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP", "PIL"])
 @pytest.mark.parametrize("number", UPRIGHT)
 def test_orientation_is_applied_once(number: int, kind: str) -> None:
     """Each of the eight EXIF orientations comes out upright, and stays so when opened again."""
@@ -63,6 +65,40 @@ def test_orientation_of_a_jpeg_is_applied() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     assert open_image(encode(Image.new("RGB", (40, 20)), "JPEG", exif=exif)).size == (20, 40)
+
+
+def modern(kind: str, image: Image.Image, **options: Any) -> bytes:
+    """A file as phones write it today, where a library gives the format."""
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    return encode(image, kind, quality=100, **options)
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+@pytest.mark.parametrize("number", UPRIGHT)
+def test_modern_files_open_upright(kind: str, number: int) -> None:
+    """Their own way to say how they are turned is applied once, like EXIF."""
+    exif = Image.Exif()
+    exif[0x0112] = number
+    image = open_image(modern(kind, picture().resize((96, 64), Image.Resampling.NEAREST), exif=exif))
+    assert image.size == ((96, 64) if number < 5 else (64, 96))
+    right, bottom = image.width - 5, image.height - 5
+    for place, colour in zip(
+        ((5, 5), (right, 5), (5, bottom), (right, bottom)), UPRIGHT[number], strict=True
+    ):
+        assert max(abs(a - b) for a, b in zip(pixel_at(image, place), colour, strict=True)) < 20
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+def test_modern_files_have_profiles_and_transparency(kind: str) -> None:
+    """Red is green by the profile, and what cannot be seen is background."""
+    image = Image.new("RGBA", (64, 32), (255, 0, 0, 255))
+    image.paste((0, 0, 0, 0), (0, 0, 32, 32))
+    opened = open_image(modern(kind, image, icc_profile=swapped_profile()), background="blue")
+    for place, colour in (((8, 16), BLUE), ((56, 16), GREEN)):
+        assert max(abs(a - b) for a, b in zip(pixel_at(opened, place), colour, strict=True)) < 20
 
 
 def test_broken_exif_is_ignored() -> None:
@@ -130,6 +166,26 @@ def test_every_sixteen_bit_grey_of_a_png_is_rounded_rightly() -> None:
     assert np.array_equal(opened, np.round(values / 257).astype("uint8"))
 
 
+def sixteen_bit(kind: str, values: Sequence[int]) -> bytes:
+    """One row of colours with 16 bits a channel, which Pillow does not write."""
+    if kind == "PNG":
+        return png(2, 16, (len(values) // 3, 1), [struct.pack(f">{len(values)}H", *values)])
+    bits, pixels = 8 + 2 + 10 * 12 + 4, 8 + 2 + 10 * 12 + 4 + 6
+    fields = [(256, 1, len(values) // 3), (257, 1, 1), (258, 3, bits), (259, 1, 1), (262, 1, 2)]
+    fields += [(273, 1, pixels), (277, 1, 3), (278, 1, 1), (279, 1, 2 * len(values)), (284, 1, 1)]
+    table = b"".join(struct.pack("<HHI", tag, 4 if tag != 258 else 3, n) + struct.pack("<I", v)
+                     for tag, n, v in fields)  # fmt: skip
+    head = b"II*\0" + struct.pack("<IH", 8, len(fields)) + table + bytes(4)
+    return head + struct.pack("<3H", 16, 16, 16) + struct.pack(f"<{len(values)}H", *values)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bit_colours_are_scaled(kind: str) -> None:
+    """A deep scan has all its shades, dark ones and light ones."""
+    opened = pixels(open_image(sixteen_bit(kind, [0, 257, 32768, 65535, 40000, 128 * 257])))
+    assert [tuple(round(value / 4) for value in pixel) for pixel in opened] == [(0, 0, 32), (64, 39, 32)]
+
+
 @pytest.mark.parametrize(
     ("mode", "values", "seen"),
     [
@@ -179,6 +235,16 @@ def test_an_embedded_profile_is_applied(kind: str) -> None:
     assert red < 10
     assert green > 245
     assert blue < 10
+
+
+def test_a_wide_gamut_becomes_srgb() -> None:
+    """Colours of Display P3, as phones photograph, have the numbers that sRGB has for them."""
+    image = Image.new("RGB", (3, 1))
+    for x, colour in enumerate([(200, 120, 100), (128, 128, 128), (234, 51, 35)]):
+        image.putpixel((x, 0), colour)
+    opened = pixels(open_image(encode(image, icc_profile=p3_profile())))
+    for pixel, colour in zip(opened, [(213, 116, 95), (128, 128, 128), (255, 0, 0)], strict=True):
+        assert max(abs(a - b) for a, b in zip(pixel, colour, strict=True)) <= 4
 
 
 def test_an_srgb_profile_changes_no_pixel() -> None:

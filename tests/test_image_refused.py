@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import loader.image
+import loader.decode
 from loader.image import ImageSource, open_image
 from tests.pictures import encode, fails, picture, written
 
@@ -99,6 +99,7 @@ def test_a_file_open_as_text_is_refused() -> None:
         (b"Dear reader,\nthis is a letter.", ("look like text", "Dear reader,")),
         ("Grüße an alle, auch an Zoë, über die Straße und weiter".encode(), ("look like text",)),
         (b"\x07\x08\x09\x0b\x0c\x0e\x0f\x10" * 9, ("no known format", "07 08 09 0b")),
+        (b"8BPS\0\1" + bytes(20), ("a Photoshop document", "Export it as PNG")),
         (b"%PDF-1.7\n", ("PDF", "Convert it to PNG")),
         (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', ("SVG", "Convert it to PNG")),
         (b"<!DOCTYPE html><html></html>", ("a web page", "Save the image itself")),
@@ -179,8 +180,15 @@ def test_a_bad_data_uri_is_explained(uri: str, pieces: tuple[str, ...]) -> None:
 def test_heic_without_its_plugin_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """The commonest format that Pillow lacks has its own advice."""
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    loader.image._register_heif.cache_clear()
+    loader.decode._register_heif.cache_clear()
     fails(HEIC, "HEIC", "pip install pillow-heif")
+
+
+def test_avif_in_an_old_pillow_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Pillow that was built without the library says so with text in place of a verdict."""
+    Image.init()
+    monkeypatch.setitem(Image.OPEN, "AVIF", (open, lambda _: "AVIF support not installed"))
+    fails(b"\0\0\0\x1cftypavif" + bytes(40), "AVIF", "pip install --upgrade pillow")
 
 
 def test_heic_registers_its_plugin_when_needed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,12 +196,12 @@ def test_heic_registers_its_plugin_when_needed(monkeypatch: pytest.MonkeyPatch) 
     calls: list[int] = []
     plugin = types.SimpleNamespace(register_heif_opener=lambda: calls.append(1))
     monkeypatch.setitem(sys.modules, "pillow_heif", plugin)
-    loader.image._register_heif.cache_clear()
+    loader.decode._register_heif.cache_clear()
     open_image(encode(picture()))
     assert calls == []
     fails(HEIC, "HEIC")
     assert calls == [1]
-    loader.image._register_heif.cache_clear()
+    loader.decode._register_heif.cache_clear()
 
 
 def test_an_unknown_background_is_refused() -> None:
