@@ -39,7 +39,8 @@ def _expanded(card: Card, placeholder: Segment, plan: ImagePlan) -> Segment:
 
 
 def _expansion(rule: Expansion, token: str, plan: ImagePlan) -> str:
-    if not any((rule.row_end, rule.tile_open, rule.tile_between, rule.tile_row_end, rule.overview_open)):
+    inner = (rule.row_end, rule.tile_open, rule.tile_close, rule.tile_between, rule.tile_row_end)
+    if not any((*inner, rule.overview_open, rule.overview_close)):
         return f"{rule.open}{token * plan.image_tokens}{rule.close}"
     tiles = (plan.rows or 0) * (plan.cols or 0)
     if tiles <= 1:

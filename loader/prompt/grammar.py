@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from loader.errors import MessageError
+from loader.errors import MessageError, UnsupportedFeatureError
 from loader.messages import Message, Picture, Text
 from loader.prompt.check import check_image, unknown_option, unknown_role
 from loader.prompt.segments import Prompt, Segment
@@ -42,9 +42,11 @@ class Writer:
 
     def _apply(self, options: dict[str, bool]) -> None:
         known = self.grammar.options
-        for name in options:
+        for name, value in options.items():
             if name not in known:
                 raise unknown_option(self.card, name, known)
+            if not isinstance(value, bool):
+                raise UnsupportedFeatureError(f"{name}={value!r} is neither true nor false. Use one of them.")
         for name, option in known.items():
             change = option.when_true if options.get(name, option.default) else option.when_false
             if change.generation is not None:

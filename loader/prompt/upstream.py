@@ -54,21 +54,33 @@ class Drift:
 def drift(card: Card, template: ChatTemplate) -> Drift | None:
     """The first of a few conversations that a checkpoint's own template says otherwise, None if none.
 
-    Conversations that either of the two refuses are passed over: to refuse is not to say otherwise.
+    Conversations that either of the two refuses are passed over: to refuse is not to say otherwise. Some
+    templates write a text that is a list of one part in another way: to say either is to agree.
     """
     bos = template.tokens.get("bos_token", "")
-    theirs = _rendered(template, PROBES)
-    for probe, text in zip(PROBES, theirs, strict=True):
+    theirs = _rendered(template, [*PROBES, *map(_in_parts, PROBES)])
+    for i, probe in enumerate(PROBES):
         try:
             ours = render(card, probe, now=_NOW).text
         except MLXCardsError:
             continue
-        if isinstance(text, TemplateError) or _prints_python(text):
-            continue
+        said = [
+            t for t in theirs[i :: len(PROBES)] if not isinstance(t, TemplateError) and not _prints_python(t)
+        ]
         # The start token is the tokenizer's where the template leaves it out.
-        if (found := differing_line(ours.removeprefix(bos), text.removeprefix(bos))) is not None:
-            return Drift(probe, *found)
+        found = [differing_line(ours.removeprefix(bos), text.removeprefix(bos)) for text in said]
+        if found and found[0] is not None and None not in found:
+            return Drift(probe, *found[0])
     return None
+
+
+def _in_parts(conversation: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The conversation with every text as a list of one part."""
+    return [
+        {"role": turn["role"], "content": [{"type": "text", "text": text}] if isinstance(text, str) else text}
+        for turn in conversation
+        for text in [turn["content"]]
+    ]
 
 
 def differing_line(ours: str, theirs: str) -> tuple[int, str, str] | None:
