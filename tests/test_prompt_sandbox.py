@@ -326,9 +326,9 @@ class Noting:
     def __init__(self) -> None:
         self.seen: list[dict[str, Any]] = []
 
-    def render(self, _source: str, contexts: list[dict[str, Any]]) -> list[str]:
+    def render(self, _source: str, contexts: list[dict[str, Any]], _now: Any) -> list[str]:
         self.seen += contexts
-        return [""]
+        return ["".join(p.get("image", "") for m in contexts[0]["messages"] for p in m["parts"])]
 
 
 @given(words=st.text(max_size=40), others=st.text(max_size=40))

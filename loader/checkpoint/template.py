@@ -19,6 +19,23 @@ class ChatTemplate:
     source: str
     tokens: dict[str, str] = field(default_factory=dict)
     """bos_token and its kin, by name."""
+    folder: Path | None = field(default=None, compare=False)
+    """Where the checkpoint is."""
+
+    def special_tokens(self) -> frozenset[str]:
+        """Control tokens of the checkpoint's tokenizer, as far as its files name them.
+
+        The tokenizer's file may have thirty megabytes: it is read when this is asked.
+        """
+        if self.folder is None:
+            return frozenset(self.tokens.values())
+        config = _optional(self.folder / "tokenizer_config.json")
+        added = [*_listed(_optional(self.folder / "tokenizer.json"), "added_tokens")]
+        added += _listed(config, "added_tokens_decoder")
+        found = [token for token in added if isinstance(token, dict) and token.get("special")]
+        found += _listed(config, "additional_special_tokens") + _listed(config, "extra_special_tokens")
+        texts = [*self.tokens.values(), *map(_text, found)]
+        return frozenset(text for text in texts if text)
 
 
 def chat_template(folder: Path) -> ChatTemplate | None:
@@ -39,11 +56,17 @@ def chat_template(folder: Path) -> ChatTemplate | None:
         return None
     tokenizer = _optional(folder / "tokenizer_config.json")
     tokens = {name: _text(value) for name, value in tokenizer.items() if name.endswith("_token")}
-    return ChatTemplate(source, {name: text for name, text in tokens.items() if text is not None})
+    return ChatTemplate(source, {name: text for name, text in tokens.items() if text is not None}, folder)
 
 
 def _optional(path: Path) -> dict[str, Any]:
     return json_object(path) if path.is_file() else {}
+
+
+def _listed(data: dict[str, Any], key: str) -> list[Any]:
+    """The entries of a list, or of an object without its keys; none where it is anything else."""
+    value = data.get(key)
+    return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
 
 
 def _default(templates: Any) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from loader.messages import read
@@ -38,9 +39,20 @@ def render(
     Raises MessageError (with the index of message and part) for a conversation that the family
     cannot say, UnsupportedFeatureError for an option that it does not have.
     """
-    read_messages = read(messages)
+    turns = read(messages)
     if card.template is not None:
         from loader.prompt.template import render_template
 
-        return render_template(card, read_messages, add_generation_prompt, continue_final_message, options)
-    return Writer(card, now, options).write(read_messages, add_generation_prompt, continue_final_message)
+        prompt = render_template(card, turns, add_generation_prompt, continue_final_message, options, now=now)
+    else:
+        prompt = Writer(card, now, options).write(turns, add_generation_prompt, continue_final_message)
+    unsaid = [i for i, turn in enumerate(turns) if turn.reasoning and not _says_reasoning(card, turn.role)]
+    if not unsaid:
+        return prompt
+    more = [f"The reasoning of message {i} has no place in the prompt of {card.id}." for i in unsaid]
+    return replace(prompt, warnings=(*prompt.warnings, *more))
+
+
+def _says_reasoning(card: Card, role: str) -> bool:
+    """Whether the family's prompt has a place for a message's `reasoning_content`."""
+    return role == "assistant" and card.prompt is not None and card.prompt.reasoning is not None

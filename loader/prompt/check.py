@@ -21,7 +21,7 @@ def unknown_role(card: Card, role: str, known: Collection[str], i: int) -> Messa
     )
 
 
-def check_image(card: Card, role: str, roles: Collection[str], number: int, *, at: tuple[int, int]) -> Image:
+def check_image(card: Card, role: str, roles: Collection[str], number: int, at: tuple[int, int]) -> Image:
     """How the family takes images; `number` counts the images so far, this one included.
 
     Raises MessageError where the part `at` (message, part) may not be an image, UnsupportedFeatureError
@@ -32,7 +32,7 @@ def check_image(card: Card, role: str, roles: Collection[str], number: int, *, a
         raise takes_no_images(card.name)
     if role not in roles:
         raise MessageError(
-            f"Part {j} of message {i} is an image in a {role} message, where {card.id} takes "
+            f"Part {j} of message {i} is an image in a message of the role {role!r}, where {card.id} takes "
             "none. Move it to a user message.",
             message=i,
             part=j,
@@ -51,3 +51,11 @@ def unknown_option(card: Card, name: str, known: Collection[str]) -> Unsupported
     """The error for a switch that the family's prompt does not have."""
     have = ", ".join(known) or "none"
     return UnsupportedFeatureError(f"{card.id} has no prompt option {name!r}. Its options are: {have}.")
+
+
+def check_option(card: Card, name: str, value: object, known: Collection[str]) -> None:
+    """Raises UnsupportedFeatureError for a switch that the family's prompt does not have, or no boolean."""
+    if name not in known:
+        raise unknown_option(card, name, known)
+    if not isinstance(value, bool):
+        raise UnsupportedFeatureError(f"{name}={value!r} is neither true nor false. Use one of them.")

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from loader.errors import UnsupportedFeatureError
+from loader.errors import MessageError, UnsupportedFeatureError
+from loader.prompt.forgery import spelled
 from loader.prompt.segments import Prompt, Segment
 
 if TYPE_CHECKING:
     from loader.resize import ImagePlan
     from registry.cards import Card
-    from registry.vision import Expansion
+    from registry.vision import Expansion, Image
 
 
 def expand(card: Card, prompt: Prompt, plans: Sequence[ImagePlan]) -> Prompt:
     """The prompt with every placeholder as the model reads it; `plans` are those of its images, in order.
 
-    Raises UnsupportedFeatureError where the card does not say what the processor writes.
+    Raises UnsupportedFeatureError where the card does not say what the processor writes, MessageError for
+    another number of plans than of images.
     """
+    images = sum(segment.kind == "image" for segment in prompt.segments)
+    if len(plans) != images:
+        raise MessageError(
+            f"The number of images in the prompt is {images}, and that of the plans is {len(plans)}. "
+            "Give the plan of each image, in their order."
+        )
     rest = iter(plans)
     segments = [
         _expanded(card, segment, next(rest)) if segment.kind == "image" else segment
@@ -34,11 +43,21 @@ def _expanded(card: Card, placeholder: Segment, plan: ImagePlan) -> Segment:
             f"What the processor of {card.id} writes for an image is not established. "
             "The number of tokens is known all the same: ask for that."
         )
-    text = _expansion(image.expansion, image.token, plan)
-    return Segment("image", placeholder.text.replace(image.expansion.replaces or image.token, text, 1))
+    text = _expansion(image.expansion, image.token, plan, _overviews(image, plan))
+    replaced = spelled(image.expansion.replaces or image.token)
+    return Segment("image", re.sub(replaced, lambda _: text, placeholder.text, count=1))
 
 
-def _expansion(rule: Expansion, token: str, plan: ImagePlan) -> str:
+def _overviews(image: Image, plan: ImagePlan) -> int:
+    """How many overviews of an image that is cut the processor writes tokens for, 0 or 1."""
+    tiles = (plan.rows or 0) * (plan.cols or 0)
+    overview = getattr(image.resize, "overview", None)
+    # Not among the plan's tiles where the processor writes its tokens and makes no such picture.
+    unseen = getattr(overview, "fit", None) == "absent"
+    return int(unseen or (plan.tiles or tiles) > tiles)
+
+
+def _expansion(rule: Expansion, token: str, plan: ImagePlan, overviews: int) -> str:
     inner = (rule.row_end, rule.tile_open, rule.tile_close, rule.tile_between, rule.tile_row_end)
     if not any((*inner, rule.overview_open, rule.overview_close)):
         return f"{rule.open}{token * plan.image_tokens}{rule.close}"
@@ -49,7 +68,7 @@ def _expansion(rule: Expansion, token: str, plan: ImagePlan) -> str:
         return f"{rule.open}{opened}{_picture(rule, token, plan)}{closed}{rule.close}"
     overview = plan.overview_tokens
     if overview is None:  # every picture, the overview included, has as many
-        overview = plan.image_tokens // (plan.tiles or tiles) if (plan.tiles or 0) > tiles else 0
+        overview = overviews * plan.image_tokens // (tiles + overviews)
     each = (plan.image_tokens - overview) // tiles
     rows = _rows(rule, token * each, plan.rows or 0, plan.cols or 0)
     last = f"{rule.overview_open}{token * overview}{rule.overview_close}" if overview else ""

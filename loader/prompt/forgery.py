@@ -92,4 +92,9 @@ def any_of(tokens: Iterable[str]) -> re.Pattern[str] | None:
     words = sorted({token for token in tokens if len(token.strip()) > 1}, key=len, reverse=True)
     if not words:
         return None
-    return re.compile("|".join(re.escape(word).replace(r"\{n\}", r"\d+") for word in words))
+    return re.compile("|".join(map(spelled, words)))
+
+
+def spelled(token: str) -> str:
+    """The expression that finds a token; {n} in it stands for any number."""
+    return re.escape(token).replace(r"\{n\}", r"\d+")

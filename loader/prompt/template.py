@@ -14,16 +14,16 @@ grammar makes. It sees
 
 from __future__ import annotations
 
+import datetime
 import functools
 import hashlib
-import re
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loader.errors import CardError, MessageError
-from loader.messages import Message, Picture, Text
-from loader.prompt.check import check_image, unknown_option, unknown_role
+from loader.messages import Message, Part, Picture
+from loader.prompt.check import check_image, check_option, unknown_role
+from loader.prompt.opaque import Opaque
 from loader.prompt.sandbox import SANDBOX, TemplateError
 from loader.prompt.segments import Prompt, Segment
 
@@ -40,16 +40,17 @@ def render_template(
     generate: bool,
     leave_open: bool,
     options: dict[str, bool],
+    *,
+    now: datetime.datetime | None = None,
 ) -> Prompt:
-    """The prompt, by the card's template.
+    """The prompt, by the card's template; `now` is what it takes for the present.
 
     Raises what `render` raises, and CardError where the template itself is at fault.
     """
     template = card.template
     assert template is not None  # noqa: S101  # the caller looked
-    for name in options:
-        if name not in template.options:
-            raise unknown_option(card, name, template.options)
+    for name, value in options.items():
+        check_option(card, name, value, template.options)
     tokens = _Tokens()
     context = {
         **template.options,
@@ -61,7 +62,7 @@ def render_template(
         "continue_final_message": leave_open,
     }
     try:
-        (text,) = SANDBOX.render(_source(template.file, template.sha256), [context])
+        (text,) = SANDBOX.render(_source(template.file, template.sha256), [context], now)
     except TemplateError as error:
         text = error
     if isinstance(text, TemplateError):
@@ -73,16 +74,10 @@ class _Tokens:
     """What stands for the caller's words and images while the template runs; new for each rendering."""
 
     def __init__(self) -> None:
-        self.nonce = secrets.token_hex(8)
-        self.meanings: dict[str, tuple[int, Text | Picture]] = {}
-        """Tokens with what they stand for and its message."""
+        self.opaque: Opaque[tuple[int, Part]] = Opaque()
+        """Each token means a part and the number of its message."""
         self.images = 0
-        self.spare = self._token(-1, Picture())
-
-    def _token(self, i: int, part: Text | Picture) -> str:
-        token = f"\ue000{self.nonce}:{len(self.meanings)}\ue001"
-        self.meanings[token] = i, part
-        return token
+        self.spare = self.opaque.token((-1, Picture()))
 
     def message(self, card: Card, template: Template, message: Message, i: int) -> dict[str, Any]:
         """One message as the template sees it."""
@@ -90,12 +85,12 @@ class _Tokens:
             raise unknown_role(card, message.role, template.roles, i)
         parts: list[dict[str, Any]] = []
         for j, part in enumerate(message.parts):
-            token = self._token(i, part)
-            if isinstance(part, Text):
+            token = self.opaque.token((i, part))
+            if isinstance(part, str):
                 parts.append({"type": "text", "text": token})
             else:
                 self.images += 1
-                check_image(card, message.role, template.image_roles, self.images, at=(i, j))
+                check_image(card, message.role, template.image_roles, self.images, (i, j))
                 parts.append({"type": "image", "image": token, "number": self.images})
         return {"role": message.role, "string": message.is_string, "parts": parts}
 
@@ -104,28 +99,40 @@ class _Tokens:
         segments: list[Segment] = []
         images: list[Any] = []
         said: set[int] = set()
-        for piece in re.split(f"({'|'.join(self.meanings)})", rendered):
-            if piece not in self.meanings:
-                if "\ue000" in piece or "\ue001" in piece:
+        shown: set[str] = set()
+        for piece, meaning in self.opaque.split(rendered):
+            if meaning is None:
+                if self.opaque.is_damaged(piece):
                     raise CardError(
                         "changes the words that it is given, instead of placing them. Mend the template.",
                         path=str(TEMPLATES / template.file),
                     )
-                segments += [Segment("literal", piece)] * bool(piece)
+                segments.append(Segment("literal", piece))
                 continue
-            i, part = self.meanings[piece]
-            if isinstance(part, Text):
+            i, part = meaning
+            if isinstance(part, str):
                 said.add(i)
-                segments += [Segment("text", part.text)] * bool(part.text)
+                segments += [Segment("text", part)] * bool(part)
             elif card.image is not None:
+                shown.add(piece)
                 images.append(part.source)
                 segments.append(Segment("image", card.image.placeholder.replace("{n}", str(len(images)))))
-        spoken = {i for i, part in self.meanings.values() if isinstance(part, Text) and part.text}
+        self._check_images(template, shown)
+        spoken = {i for i, part in self.opaque.meanings.values() if isinstance(part, str) and part}
         warnings = [
             f"The words of message {i} have no place in the prompt of {card.id}."
             for i in sorted(spoken - said)
         ]
         return Prompt(tuple(segments), tuple(images), tuple(warnings))
+
+    def _check_images(self, template: Template, shown: set[str]) -> None:
+        """Raises CardError where an image has no place: the model would answer without it."""
+        for token, (i, part) in self.opaque.meanings.items():
+            if isinstance(part, Picture) and token != self.spare and token not in shown:
+                raise CardError(
+                    f"has no place for an image of message {i}. Mend the template, or `image_roles`.",
+                    path=str(TEMPLATES / template.file),
+                )
 
 
 @functools.cache

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import datetime
+import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from loader.errors import CheckpointError, MessageError, MLXCardsError
-from loader.messages import Message, Text, read
+from loader.errors import CheckpointError, MessageError, MLXCardsError, UnsupportedFeatureError
+from loader.messages import Message, Picture, read
 from loader.prompt import render
-from loader.prompt.forgery import image_tokens
+from loader.prompt.placed import Disguise, refuse_control_tokens, tagged
 from loader.prompt.sandbox import SANDBOX, TemplateError
 from loader.prompt.segments import Prompt, Segment
 
@@ -117,49 +118,105 @@ def render_checkpoint(
     messages: Sequence[Mapping[str, Any]],
     *,
     leave_open: bool = False,
-    options: Mapping[str, bool] | None = None,
+    options: Mapping[str, Any] | None = None,
+    now: datetime.datetime | None = None,
 ) -> Prompt:
     """The prompt by the checkpoint's own template instead of the card.
 
-    What the caller typed cannot be told from control tokens in it, so all of it is literal, except
-    for the images: image tokens in the text are refused. `options` go to the template as they are.
+    It is rendered with the words, and with tokens in their places. Where both give the same text, as they
+    do unless the template reads the words, it is known what the caller typed. Where they do not, all is
+    literal but for the images, and control tokens in the words are refused. `options` go to the
+    template as they are; `now` is what it takes for the present.
 
     Raises MessageError where the template refuses the conversation, CheckpointError where it fails
-    or does not place the images.
+    or does not place the images, UnsupportedFeatureError for an option that it does not know.
     """
     turns = read(messages)
-    images = [part.source for turn in turns for part in turn.parts if not isinstance(part, Text)]
-    _refuse_image_tokens(card, turns)
+    _check_roles(turns)
+    _check_options(template, options or {})
+    images = tuple(part.source for turn in turns for part in turn.parts if isinstance(part, Picture))
     end = secrets.token_hex(8) if leave_open else ""
-    last = len(turns) - 1
-    context = {
-        **template.tokens,
-        **(options or {}),
-        "messages": [_plain(turn, end if i == last else "") for i, turn in enumerate(turns)],
-        "add_generation_prompt": not leave_open,
-    }
+    disguises = [Disguise(turns), Disguise(turns, bare=True)]
+    contexts = [
+        {
+            **template.tokens,
+            **(options or {}),
+            "messages": [*map(_plain, said[:-1]), _plain(said[-1], end)],
+            "add_generation_prompt": not leave_open,
+        }
+        for said in (turns, *(disguise.turns for disguise in disguises))
+    ]
+    text, *others = [_until(text, end) for text in _rendered_all(template, contexts, now)]
+    warnings = _unsaid_reasoning(template, turns)
+    for disguise, other in zip(disguises, others, strict=True):
+        segments = disguise.segments(other)
+        if "".join(segment.text for segment in segments) == text:
+            lost = disguise.lost(other)
+            warnings += tuple(
+                f"The words of message {i} have no place in the checkpoint's template." for i in lost
+            )
+            return Prompt(tagged(card, segments, len(images)), images, warnings)
+    refuse_control_tokens(card, template, turns)
+    return Prompt(tagged(card, [Segment("literal", text)], len(images)), images, warnings)
+
+
+def _check_roles(turns: Sequence[Message]) -> None:
+    """Templates print roles as they are: one may not bring tokens or lines of its own."""
+    for i, turn in enumerate(turns):
+        if not turn.role.isidentifier():
+            raise MessageError(
+                f"Message {i} has the role {turn.role!r}, which is no word. Write a role such as 'user'.",
+                message=i,
+            )
+
+
+def _check_options(template: ChatTemplate, options: Mapping[str, Any]) -> None:
+    for name, value in options.items():
+        if not re.search(rf"\b{re.escape(name)}\b", template.source):
+            raise UnsupportedFeatureError(
+                f"The checkpoint's own template has no option {name!r}. Check its spelling, or leave it out."
+            )
+        if not isinstance(value, (bool, int, float, str)):
+            raise UnsupportedFeatureError(
+                f"{name}={value!r} cannot be handed to a template. Pass a boolean, a number or text."
+            )
+
+
+def _rendered_all(
+    template: ChatTemplate, contexts: Sequence[dict[str, Any]], now: datetime.datetime | None
+) -> list[str]:
+    """What the template makes of the words, then of their disguises ("" where it refuses those)."""
     try:
-        (text,) = SANDBOX.render(template.source, [context])
+        text, *others = SANDBOX.render(template.source, contexts, now)
     except TemplateError as error:
-        text = error
+        text, others = error, []
     if isinstance(text, TemplateError):
         if text.kind == "refused":
             raise MessageError(f"The checkpoint's own template refuses: {text}. Change the messages.")
         raise CheckpointError(
             f"The checkpoint's own chat template cannot be used: {text}. Use the card's: prompt='card'."
         )
-    return Prompt(_tagged(card, text.partition(end)[0] if end else text, len(images)), tuple(images))
+    return [text, *("" if isinstance(other, TemplateError) else other for other in others)]
 
 
-def _refuse_image_tokens(card: Card, turns: Sequence[Message]) -> None:
-    for i, turn in enumerate(turns):
-        for token in image_tokens(card.image):
-            if token in turn.text:
-                raise MessageError(
-                    f"Message {i} holds {token!r}, which a checkpoint's own template cannot keep apart from "
-                    "an image. Take it out, or use the card's prompt.",
-                    message=i,
-                )
+def _until(text: str, end: str) -> str:
+    """A text without what follows the last message, whose words end with `end`."""
+    if end and text and end not in text:
+        raise CheckpointError(
+            "The checkpoint's own chat template does not write the last message out, so it cannot be "
+            "continued. Use the card's: prompt='card'."
+        )
+    return text.partition(end)[0] if end else text
+
+
+def _unsaid_reasoning(template: ChatTemplate, turns: Sequence[Message]) -> tuple[str, ...]:
+    if "reasoning_content" in template.source:
+        return ()
+    return tuple(
+        f"The reasoning of message {i} has no place in the checkpoint's template."
+        for i, turn in enumerate(turns)
+        if turn.reasoning
+    )
 
 
 def plain(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -172,31 +229,14 @@ def _plain(turn: Message, end: str = "") -> dict[str, Any]:
     content: Any = turn.text + end
     if not turn.is_string:
         content = [
-            {"type": "text", "text": part.text} if isinstance(part, Text) else dict(_IMAGE)
-            for part in turn.parts
+            {"type": "text", "text": part} if isinstance(part, str) else dict(_IMAGE) for part in turn.parts
         ]
         if end and content and "text" in content[-1]:
             content[-1]["text"] += end
+        elif end:
+            content.append({"type": "text", "text": end})
     message = {"role": turn.role, "content": content}
     return message if turn.reasoning is None else {**message, "reasoning_content": turn.reasoning}
-
-
-def _tagged(card: Card, text: str, images: int) -> tuple[Segment, ...]:
-    """The text in segments, split where the template placed images."""
-    image = card.image
-    if image is None or not images:
-        return (Segment("literal", text),)
-    # The longest spelling first: the whole placeholder, or the part of it that the processor replaces.
-    spellings = sorted({image.placeholder, *image_tokens(image)}, key=len, reverse=True)
-    marker = next((spelling for spelling in spellings if text.count(spelling) == images), None)
-    if marker is None:
-        raise CheckpointError(
-            f"The checkpoint's own chat template does not place its {images} images where {card.id} has "
-            "them. Use the card's: prompt='card'."
-        )
-    pieces = [Segment("literal", piece) for piece in text.split(marker)]
-    placed = [piece for literal in pieces for piece in (literal, Segment("image", marker))][:-1]
-    return tuple(piece for piece in placed if piece.text)
 
 
 def check_drift(
