@@ -7,7 +7,7 @@ import io
 import re
 from typing import cast
 
-from PIL import ExifTags, Image, ImageCms, ImageColor
+from PIL import ExifTags, Image, ImageChops, ImageCms, ImageColor
 
 from loader.errors import ImageError
 from loader.source import shorten
@@ -19,6 +19,7 @@ Box = tuple[float, float, float, float]
 """Left, top, right, bottom, as Pillow's resize takes it."""
 
 _SRGB = re.compile(r"sRGB( built-in| IEC61966-?2[.-]1)?", re.IGNORECASE)
+_TEXT = re.compile(rb"mluc")
 _Turn = Image.Transpose
 _TURNS = {
     2: _Turn.FLIP_LEFT_RIGHT,
@@ -94,10 +95,11 @@ def to_rgb(image: Image.Image, background: Colour) -> Image.Image:
 
 def _opaque(image: Image.Image, profile: object, background: Colour) -> Image.Image:
     grey = image.mode in ("1", "L", "LA")  # a grey profile wants grey, not RGB
-    image = image.convert("RGBA")
-    colours = image.convert("L" if grey else "RGB")
-    result = Image.new("RGB", image.size, background)
-    result.paste(_to_srgb(colours, profile), mask=image.getchannel("A"))
+    if image.mode != "RGBA":
+        image = image.convert("RGBA")
+    result = _to_srgb(image.convert("L" if grey else "RGB"), profile)
+    # Background over the picture, not the picture over background, which would be one image more.
+    result.paste(background, mask=ImageChops.invert(image.getchannel("A")))
     return result
 
 
@@ -122,7 +124,7 @@ def _to_srgb(image: Image.Image, profile: object) -> Image.Image:
     """RGB by way of the embedded profile, where that is valid and says more than sRGB."""
     if image.mode not in ("L", "RGB", "CMYK"):
         image = image.convert("RGB")
-    if isinstance(profile, bytes):
+    if isinstance(profile, bytes) and _is_sound(profile):
         with contextlib.suppress(OSError, TypeError, ValueError, ImageCms.PyCMSError):
             given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             if not _SRGB.fullmatch(given.profile.profile_description or ""):
@@ -131,3 +133,12 @@ def _to_srgb(image: Image.Image, profile: object) -> Image.Image:
                 if converted is not None:
                     return converted
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _is_sound(profile: bytes) -> bool:
+    """Whether each text in a profile has room for as many languages as it declares, 12 bytes for each.
+
+    Little CMS reserves memory for all of them first: 588 bytes can ask for 400 MB.
+    """
+    counts = (int.from_bytes(profile[found.end() + 4 : found.end() + 8]) for found in _TEXT.finditer(profile))
+    return all(12 * count <= len(profile) for count in counts)

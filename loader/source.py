@@ -34,19 +34,24 @@ _HEIF = re.compile(rb"....ftyp(?:hei[cmsx]|hev[cmsx]|mif1|msf1)", re.DOTALL)
 # What people pass in place of an image: how it starts, what that means, what to do.
 _MISTAKES: tuple[tuple[re.Pattern[bytes], str, str], ...] = (
     (
-        re.compile(rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP|BM|II\*\0|MM\0\*|\0\0\0\x0cjP", re.DOTALL),
+        re.compile(rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP|BM|II\*\0|MM\0\*", re.DOTALL),
         "it starts like one, but its header is damaged or cut short",
         "Get the file again, or save it anew where it was made",
     ),
     (
         _HEIF,
         "it is HEIC, which Pillow does not open by itself",
-        "Run `pip install pillow-heif`, or save it as JPEG or PNG",
+        "Run `pip install 'mlx-cards[heic]'`, or save it as JPEG or PNG",
     ),
     (
         re.compile(rb"....ftypavi[fs]", re.DOTALL),
         "it is AVIF, which Pillow opens from version 11.3 on",
         "Run `pip install --upgrade pillow`, or save it as JPEG or PNG",
+    ),
+    (
+        re.compile(rb"\0\0\0\x0cjP|\xff\x4f\xff\x51"),
+        "it is JPEG 2000, whose decoder keeps to no limit of memory",
+        "Save it as PNG or JPEG",
     ),
     (re.compile(rb"8BPS"), "it is a Photoshop document", "Export it as PNG"),
     (
@@ -78,9 +83,10 @@ class Limits:
     max_bytes: int = 256 * 1024 * 1024
     """Of the file, as it is read or downloaded."""
     max_pixels: int = 1 << 28
-    """Of the decoded picture. 16,384 x 16,384: the largest sensor in a phone (200 megapixels) and the
-    largest WebP fit. Decoding takes 4 bytes a pixel and turning or converting as much again, so that
-    the largest picture needs 2 GiB; beyond that a laptop has no room left for the model."""
+    """Of the decoded picture. 16,384 x 16,384: the largest sensor in a phone (200 megapixels) fits. To
+    decode and convert takes 8 bytes a pixel (measured; progressive JPEG, AVIF and 16-bit grey 10,
+    transparency 10 to 12, WebP 16 to 17), so that the largest picture needs 2 GiB and more; beyond that
+    a laptop has no room left for the model."""
     download_seconds: float = 30.0
     """For all of a download, and for a pipe, a socket or another file object to come to its end."""
     decode_seconds: float = 30.0

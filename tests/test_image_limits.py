@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import socket
+import struct
 import threading
 import time
 import warnings
@@ -110,7 +111,7 @@ def test_the_default_limit_holds_the_largest_phone_photo_and_no_more() -> None:
 
 # Pillow looks at its own limit inside these plugins, not only in Image.open.
 GUARDED = ("WEBP", "ICO")
-OPENED = ["JPEG", "PNG", "GIF", "BMP", "TIFF", "PPM", "TGA", "AVIF", "JPEG2000"]
+OPENED = ["JPEG", "PNG", "GIF", "BMP", "TIFF", "PPM", "TGA", "AVIF"]
 
 
 @pytest.mark.parametrize("kind", OPENED)
@@ -174,3 +175,11 @@ def test_an_icon_cannot_hide_a_larger_picture() -> None:
     icon = bytearray(encode(Image.new("RGB", (64, 64)), "ICO", sizes=[(64, 64)]))
     icon[6:8] = bytes([8, 8])
     fails(bytes(icon), "64x64", limits=Limits(max_pixels=100))
+
+
+@pytest.mark.parametrize("inside", [png(2, 8, (9000, 9000), []), struct.pack("<Iii", 40, 9000, 18_000)])
+def test_the_pictures_in_an_icon_are_counted_before_decoding(inside: bytes) -> None:
+    """Pillow decodes one as soon as it opens the icon."""
+    entry = struct.pack("<4B2H2I", 16, 16, 0, 0, 1, 24, len(inside), 22)
+    icon = b"\0\0\1\0\1\0" + entry + inside
+    fails(icon, "9000x9000", "limit of 1,000 pixels", limits=Limits(max_pixels=1000))

@@ -99,6 +99,8 @@ def test_a_file_open_as_text_is_refused() -> None:
         (b"Dear reader,\nthis is a letter.", ("look like text", "Dear reader,")),
         ("Grüße an alle, auch an Zoë, über die Straße und weiter".encode(), ("look like text",)),
         (b"\x07\x08\x09\x0b\x0c\x0e\x0f\x10" * 9, ("no known format", "07 08 09 0b")),
+        (encode(picture(), "JPEG2000"), ("JPEG 2000", "Save it as PNG or JPEG")),
+        (encode(picture(), "JPEG2000", no_jp2=True), ("JPEG 2000", "no limit of memory")),
         (b"8BPS\0\1" + bytes(20), ("a Photoshop document", "Export it as PNG")),
         (b"%PDF-1.7\n", ("PDF", "Convert it to PNG")),
         (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', ("SVG", "Convert it to PNG")),
@@ -181,7 +183,7 @@ def test_heic_without_its_plugin_says_what_to_install(monkeypatch: pytest.Monkey
     """The commonest format that Pillow lacks has its own advice."""
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     loader.decode._register_heif.cache_clear()
-    fails(HEIC, "HEIC", "pip install pillow-heif")
+    fails(HEIC, "HEIC", "pip install 'mlx-cards[heic]'")
 
 
 def test_avif_in_an_old_pillow_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
