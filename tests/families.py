@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import registry
+
 CARDS = {
     "qwen2-vl": "qwen2-vl",
     "qwen2.5-vl": "qwen2.5-vl",
@@ -11,4 +13,16 @@ CARDS = {
     "smolvlm-384": "smolvlm",
     "smolvlm-512": "smolvlm2-500m",
     "llava-1.5": "llava-1.5",
+    "llava-next": "llava-next",
+    "llava-onevision": "llava-onevision",
+    "internvl": "internvl",
+    "internvl-chat": "internvl-chat",
+    "pixtral": "pixtral",
+    "mistral3": "mistral3",
+    "gemma4": "gemma4",
+    "idefics2": "idefics2",
+    "idefics3": "idefics3",
+    "llama3.2-vision": "llama3.2-vision",
 }
+SEVERAL_IMAGES = [name for name, card in CARDS.items() if registry.card(card).backend.max_images != 1]
+"""Those that the backend can ask about more than one image."""

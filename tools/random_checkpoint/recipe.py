@@ -56,7 +56,7 @@ class Recipe(_Strict):
     chat_preamble: str = ""
     chat_template: str
     config: dict[str, Any]
-    preprocessor_config: dict[str, Any]
+    preprocessor_config: dict[str, Any] | None = None
     processor_config: dict[str, Any] | None = None
     generation_config: dict[str, Any] | None = None
 

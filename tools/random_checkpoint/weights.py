@@ -39,23 +39,30 @@ def _model(config: dict[str, Any]) -> nn.Module:
     from mlx_vlm.utils import get_model_and_args, update_module_configs
 
     architecture, _ = get_model_and_args(config)
-    for module in ("text", "vision", "audio"):
+    config.setdefault("text_config", config.pop("llm_config", {}))
+    for module in ("vision", "audio"):
         config.setdefault(f"{module}_config", {})
     settings = architecture.ModelConfig.from_dict(config)
     return architecture.Model(update_module_configs(settings, architecture, config, _MODULES))
 
 
 def _draw(name: str, value: mx.array, key: mx.array) -> mx.array:
-    """A random array like `value`; one-dimensional ones other than biases keep what they are.
+    """A random array like `value`; one-dimensional constants other than biases keep what they are.
 
-    Those are the gains of normalizations: constants at birth, and a gain near zero would hide the
-    image from the rest of the model.
+    Those are the gains of normalizations, and a gain near zero would hide the image from the rest of
+    the model. A gate of zeros would do so, too, and is drawn.
     """
     import mlx.core as mx
 
-    if value.ndim < 2 and not name.endswith(".bias"):
+    if value.ndim == 0 or (value.ndim == 1 and not name.endswith(".bias") and _is_gain(value)):
         return value
     # Unit variance in, unit variance out, so that the image and every layer reach the logits.
     # Convolutions are (out, ...kernel, in); stacked experts are (experts, out, in).
     fan_in = math.prod(value.shape[1:]) if value.ndim > 3 else value.shape[-1]
     return mx.random.normal(value.shape, key=key) / math.sqrt(fan_in)
+
+
+def _is_gain(value: mx.array) -> bool:
+    """Whether all elements are the same one, and not zero."""
+    first = value[0].item()
+    return first != 0 and bool((value == first).all().item())
