@@ -11,34 +11,47 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from loader.find import load
     from loader.image import open_image
+    from loader.memory import Estimate, estimate
     from loader.model import VisionModel
     from loader.prompt import Prompt, Segment, render
-    from loader.resize import ImagePlan, plan_image
+    from loader.prompt.encode import encode
+    from loader.prompt.expand import expand
+    from loader.resize import ImagePlan, plan_image, plan_images
     from loader.response import Response, SeenImage
 
 __all__ = [
+    "Estimate",
     "ImagePlan",
     "Prompt",
     "Response",
     "SeenImage",
     "Segment",
     "VisionModel",
+    "encode",
+    "estimate",
+    "expand",
     "load",
     "open_image",
     "plan_image",
+    "plan_images",
     "render",
 ]
 
 _HOMES = {
+    "Estimate": "loader.memory",
     "ImagePlan": "loader.resize",
     "Prompt": "loader.prompt",
     "Response": "loader.response",
     "SeenImage": "loader.response",
     "Segment": "loader.prompt",
     "VisionModel": "loader.model",
+    "estimate": "loader.memory",
+    "encode": "loader.prompt.encode",
+    "expand": "loader.prompt.expand",
     "load": "loader.find",
     "open_image": "loader.image",
     "plan_image": "loader.resize",
+    "plan_images": "loader.resize",
     "render": "loader.prompt",
 }
 

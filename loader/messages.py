@@ -77,8 +77,8 @@ def matched(slots: Sequence[Any], sources: Sequence[Any]) -> list[Any]:
     empty = sum(slot is None for slot in slots)
     if empty != len(sources):
         raise MessageError(
-            f"The messages have {empty} image parts without a source, and the number of images given is "
-            f'{len(sources)}. Put one {{"type": "image"}} into the messages for each image, where it belongs.'
+            f"Image parts without a source: {empty}; images given: {len(sources)}. "
+            f'Put one {{"type": "image"}} into the messages for each image, where it belongs.'
         )
     rest = iter(sources)
     return [next(rest) if slot is None else slot for slot in slots]

@@ -67,7 +67,13 @@ def build(kind: Any, value: Any) -> Any:
         return tuple([build(parts[0], below) for below in value])
     if origin is dict:
         return {key: build(parts[1], below) for key, below in value.items()}
+    # What YAML reads otherwise than its author meant: [INST] is a list, {n} a map, yes a boolean.
+    if kind in _PLAIN and type(value) is not kind:
+        raise TypeError(f"{value!r} is not of the type {kind.__name__}")
     return value
+
+
+_PLAIN = frozenset({str, int, bool})
 
 
 @functools.cache

@@ -18,6 +18,8 @@ from loader.errors import CardError
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
+    from registry.vision import Image
+
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MAX_BYTES = 1 << 20
 """A card is a page or two; a larger file is not a card."""
@@ -103,7 +105,7 @@ def read_trusted(path: Path) -> dict[str, Any]:
 
     Only a file that is no map of keys after all is read with all checks, to say what is wrong and where.
     """
-    with contextlib.suppress(OSError, yaml.YAMLError):
+    with contextlib.suppress(Exception):  # a tag or a day that there is not raises what it likes
         data = yaml.load(path.read_bytes(), Loader=_SafeLoader)  # noqa: S506  # it is the safe loader
         if isinstance(data, dict):
             return data
@@ -133,7 +135,7 @@ def card_error(path: Path, error: ValidationError, *, below: Sequence[str] = ())
     where = [step for step in first["loc"] if step != "[key]"]
     if where[:2] == ["image", "resize"]:
         del where[2:3]  # pydantic names the branch of the union, which is not in the file
-    at, what, mend = _words(first, where)
+    at, what, mend = words(first, where)
     where += at
     line, column = locate(path, [*below, *where]) or (None, None)
     name = ".".join(str(step) for step in where) or "the card"
@@ -141,6 +143,24 @@ def card_error(path: Path, error: ValidationError, *, below: Sequence[str] = ())
     count = sum(first["loc"][: len(other["loc"])] != other["loc"] for other in others)
     more = f" ({count} more after this one.)" if count else ""
     return CardError(f"{name}: {what}. {mend}{more}", path=str(path), line=line, column=column)
+
+
+def check_placeholder(path: Path, image: Image | None, *, below: Sequence[str] = ()) -> None:
+    """Raises CardError where the placeholder has no place for what the card says of it: `mlx-cards prompt
+    --expanded` would show an image without its tokens.
+    """
+    if image is None or image.expansion is None:
+        return
+    replaced = image.expansion.replaces or image.token
+    if replaced not in image.placeholder:
+        line, column = locate(path, [*below, "image", "expansion", "replaces"]) or (None, None)
+        raise CardError(
+            f"image.expansion.replaces: the placeholder {image.placeholder!r} does not hold {replaced!r}. "
+            "Name the part of it that the processor replaces.",
+            path=str(path),
+            line=line,
+            column=column,
+        )
 
 
 _PLAIN = {
@@ -157,7 +177,7 @@ _PLAIN = {
 """The findings of pydantic that speak of Python, in words for somebody who writes YAML."""
 
 
-def _words(finding: Any, where: Sequence[str | int]) -> tuple[list[str], str, str]:
+def words(finding: Any, where: Sequence[str | int]) -> tuple[list[str], str, str]:
     """For one finding of pydantic: the key below `where` that is at fault, what is wrong, what to do."""
     kind, manual = finding["type"], "docs/cards.md says what it holds."
     if kind == "unexpected_keyword_argument":

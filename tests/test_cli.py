@@ -241,7 +241,7 @@ def test_prompt_refuses_images_that_the_conversation_has_no_place_for(
     monkeypatch.setattr("sys.stdin", io.StringIO('[{"role": "user", "content": "Hi"}]'))
     result = run("prompt", "qwen2.5-vl-7b", "--messages", "-", "-i", "a.jpg")
     assert (result.code, result.out) == (1, "")
-    assert "0 image parts without a source" in result.err
+    assert "Image parts without a source: 0" in result.err
 
 
 def test_an_error_about_a_strangers_text_does_not_steer_the_terminal(run: Run) -> None:

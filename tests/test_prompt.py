@@ -134,6 +134,25 @@ def test_reasoning_in_a_field_of_its_own_is_written_like_reasoning_in_the_text()
     assert "<think>\n2 + 2\n</think>\n\nFour." in render(card, field).text
 
 
+@pytest.mark.parametrize(
+    ("family", "role"),
+    [("qwen2.5-vl", "assistant"), ("molmo2", "assistant"), ("qwen3-vl-thinking", "user")],
+)
+def test_reasoning_that_the_family_has_no_place_for_is_named(family: str, role: str) -> None:
+    turns = [*ask(), {"role": "assistant", "content": "Yes."}, *ask()]
+    place = 1 if role == "assistant" else 2
+    thought = [{**turn, "reasoning_content": "Hm."} if i == place else turn for i, turn in enumerate(turns)]
+    card = registry.card(family)
+    prompt = render(card, thought)
+    assert prompt.warnings == (f"The reasoning of message {place} has no place in the prompt of {card.id}.",)
+    assert (prompt.text, render(card, turns).warnings) == (render(card, turns).text, ())
+
+
+def test_reasoning_that_the_family_drops_from_the_history_is_not_warned_of() -> None:
+    turns = [*ask(), {"role": "assistant", "content": "Yes.", "reasoning_content": "Hm."}, *ask()]
+    assert render(registry.card("qwen3-vl-thinking"), turns).warnings == ()
+
+
 def test_of_several_answers_in_a_row_the_last_one_has_the_frame_of_a_thought() -> None:
     turns = [*ask(), {"role": "assistant", "content": "One."}, {"role": "assistant", "content": "Two."}]
     prompt = render(registry.card("qwen3-vl-thinking"), turns, add_generation_prompt=False).text

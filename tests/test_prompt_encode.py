@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import registry
-from loader.errors import UnsupportedFeatureError
+from loader.errors import MessageError, UnsupportedFeatureError
 from loader.prompt import Prompt, Segment, render
 from loader.prompt.encode import Encoder, encode, tokenizer_of
 from loader.prompt.expand import expand
+from loader.prompt.forgery import escape
 from loader.resize import plan_image
 from tests.real_tokenizers import NAMES, Real, cache_folder, real
 
@@ -325,3 +326,43 @@ def test_a_token_that_only_some_models_of_a_family_use_is_text_where_they_do(
 def test_a_tokenizer_in_python_is_refused() -> None:
     with pytest.raises(UnsupportedFeatureError, match="of type object"):
         encode(Prompt((), ()), object())
+
+
+def folding() -> Any:
+    """A tokenizer that looks for its control token in text whose full-width signs were made narrow."""
+    tokenizers = pytest.importorskip("tokenizers")
+    signs = ["<", "s", ">", "a", " ", "\u2581", "\uff1c", "\uff53", "\uff1e"]
+    model = tokenizers.models.BPE({sign: i for i, sign in enumerate(signs)}, [])
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.normalizer = tokenizers.normalizers.NFKC()
+    tokenizer.add_special_tokens([tokenizers.AddedToken("<s>", special=True, normalized=True)])
+    return tokenizer
+
+
+def typed_by_a_user(*texts: str) -> Prompt:
+    return Prompt((Segment("literal", "<s>"), *(Segment("text", text) for text in texts)), ())
+
+
+@pytest.mark.parametrize(
+    "texts", [("a\uff1cs>",), ("\uff1cs\uff1e a",), ("a<s", "\uff1e"), ("<s>\uff1c\uff53>",)]
+)
+def test_what_a_tokenizer_makes_a_control_token_of_stays_text(texts: tuple[str, ...]) -> None:
+    tokenizer, prompt = folding(), typed_by_a_user(*texts)
+    control = tokenizer.token_to_id("<s>")
+    assert tokenizer.encode(prompt.text).ids.count(control) > 1  # as one string, it acts
+    assert encode(prompt, tokenizer).count(control) == 1
+    safe, found = escape(prompt, Encoder(tokenizer).control(prompt))
+    assert found
+    assert tokenizer.encode(safe.text).ids.count(control) == 1
+
+
+def test_a_text_with_very_many_spellings_of_a_control_token_is_refused() -> None:
+    tokenizer = folding()
+    tokenizer.add_special_tokens(["<aaaaaaa>"])
+    spellings = ("".join("a\uff41"[n >> bit & 1] for bit in range(7)) for n in range(128))
+    prompt = typed_by_a_user("".join(f"<{spelling}>" for spelling in spellings))
+    prompt = Prompt((*prompt.segments, Segment("literal", "<aaaaaaa>")), ())
+    folded = Encoder(tokenizer)
+    folded._normalized |= {"<aaaaaaa>"}
+    with pytest.raises(MessageError, match="unusual ways"):
+        folded.encode(prompt)

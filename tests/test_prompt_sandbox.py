@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import hashlib
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -52,6 +54,7 @@ HOSTILE = {
     "repeated list": "{{ [0] * 10000000000 }}",
     "tower of powers": "{{ 10**10**10 }}",
     "wide number": "{{ '%0999999999d' % 1 }}",
+    "wide number by a filter": "{{ '%0999999999d'|format(1) }}",
     "wide format": "{{ '{:>999999999}'.format('x') }}",
     "wide centre": "{{ 'x'|center(999999999) }}",
     "wide ljust": "{{ 'x'.ljust(999999999) }}",
@@ -139,6 +142,60 @@ def test_a_hostile_template_is_stopped_within_its_time_and_the_next_one_renders(
     assert (result.kind, bool(str(result))) == ("stopped", True)
     assert time.monotonic() - start < SECONDS + SLACK
     assert outcome(worker, "{{ messages[0].role }}") == "user"
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "reason"),
+    [
+        (
+            "{{ ''.__class__.__mro__ }}",
+            "stopped",
+            "access to attribute '__class__' of 'str' object is unsafe",
+        ),
+        ("{{ 'x'|center(999999999) }}", "stopped", "a number is too large"),
+        ("{{ '%9d'|format(1) }}", "stopped", "text is not formatted with %"),
+        ("{{ raise_exception('Roles must\nalternate!') }}", "refused", "Roles must alternate"),
+        ("{{ raise_exception('x' * 1000000) }}", "refused", "x" * 200),
+        ("{{ nothing.more }}", "broken", "UndefinedError: 'nothing' is undefined"),
+    ],
+)
+def test_the_reason_of_a_template_is_one_short_line_that_can_stand_in_a_sentence(
+    worker: Sandbox, source: str, kind: str, reason: str
+) -> None:
+    result = outcome(worker, source)
+    assert isinstance(result, TemplateError)
+    assert (result.kind, str(result)) == (kind, reason)
+
+
+def test_after_an_interrupt_no_answer_is_taken_for_that_of_another_question(
+    worker: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any) -> bytes:
+        raise KeyboardInterrupt
+
+    assert outcome(worker, "warm") == "warm"
+    with monkeypatch.context() as patch:
+        patch.setattr("loader.prompt.sandbox.os.read", interrupt)  # the answer is on its way
+        with pytest.raises(KeyboardInterrupt):
+            worker.render("first", [CONTEXT])
+    assert outcome(worker, "second") == "second"
+
+
+def test_a_program_with_many_open_files_can_render() -> None:
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2000:
+        pytest.skip("the system allows too few open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2000, hard))
+    own, files = Sandbox(), []
+    try:
+        files = [os.dup(0) for _ in range(1100)]
+        assert outcome(own, "{{ 1 + 1 }}") == "2"
+    finally:
+        own.close()
+        for file in files:
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize("source", [pytest.param(source, id=name) for name, source in BROKEN.items()])
@@ -340,6 +397,29 @@ def test_what_a_template_sees_is_the_same_whatever_the_words_are(words: str, oth
         for text in (words, others):
             render(registry.card("molmo2"), [user({"type": "image", "image": f"{text}.png"}, text)])
     assert noting.seen[0] == noting.seen[1]
+
+
+def test_a_template_that_leaves_an_image_out_is_at_fault(card_with: CardWith) -> None:
+    with pytest.raises(CardError, match="no place for an image of message 0"):
+        render(
+            card_with("{{ messages[0].parts[0].text }}"), [user("Hi", {"type": "image", "image": "a.png"})]
+        )
+
+
+def test_a_template_prints_the_date_that_the_caller_gives(card_with: CardWith) -> None:
+    moment = datetime.datetime(2025, 3, 9, tzinfo=datetime.UTC)
+    assert render(card_with("{{ strftime_now('%d %b %Y') }}"), [user("")], now=moment).text == "09 Mar 2025"
+
+
+def test_an_option_of_a_template_that_is_no_boolean_is_refused(card_with: CardWith) -> None:
+    loose: Any = {"brief": "no"}
+    with pytest.raises(UnsupportedFeatureError, match="brief='no' is neither true nor false"):
+        render(card_with("x", options={"brief": True}), [user("")], **loose)
+
+
+def test_a_template_that_takes_a_token_apart_is_at_fault(card_with: CardWith) -> None:
+    with pytest.raises(CardError, match="changes the words"):
+        render(card_with("{{ messages[0].parts[0].text[1:-1] }}"), [user("Hi")])
 
 
 def test_a_template_that_asks_for_a_word_does_not_find_it(card_with: CardWith) -> None:

@@ -198,9 +198,25 @@ FAULTS = {
         ("repository: mlx-community/good-3B-8bit", "▶repository: good-3B-8bit"),
         ["models.3b.quantizations.8bit.repository: "],
     ),
+    "a repository of what comes with the package": (
+        ("8bit: {", "8bit: {▶folder: good, "),
+        ["models.3b.quantizations.8bit.folder: what comes with the package is in no repository."],
+    ),
+    "a folder elsewhere": (
+        ("8bit: {repository: mlx-community/good-3B-8bit, ", "8bit: {▶folder: ../good, "),
+        ["models.3b.quantizations.8bit.folder: "],
+    ),
     "a branch for a revision": (
         ("good-3B-8bit,", "good-3B-8bit, ▶revision: main,"),
         ["models.3b.quantizations.8bit.revision: "],
+    ),
+    "an expansion of what the placeholder does not hold": (
+        ('  token: "<image>"\n', '  token: "<image>"\n  expansion: {▶replaces: "<img>"}\n'),
+        ["image.expansion.replaces: the placeholder '<image>' does not hold '<img>'."],
+    ),
+    "an expansion of a token that the placeholder does not hold": (
+        ('  token: "<image>"\n', '  token: "<img>"\n  ▶expansion: {}\n'),
+        ["image.expansion.replaces: the placeholder '<image>' does not hold '<img>'."],
     ),
     # Overrides.
     "a misspelt key in an override": (
@@ -283,7 +299,8 @@ def test_a_message_says_in_one_line_what_is_wrong_and_then_what_to_do(
     words = str(refusal(path, changed(*change)[0])).removeprefix(f"{path}:")
 
     assert re.search(
-        r"\. (Did you mean|Choose one of|Mend the YAML|Add it|It belongs|Write|docs/cards\.md)", words
+        r"\. (Did you mean|Choose one of|Mend the YAML|Name the part|Add it|It belongs|Write|docs/cards\.md)",
+        words,
     )
     assert words[-1] in ".?)"
     assert "\n" not in words

@@ -26,7 +26,9 @@ def list_models(part: str | None, as_json: bool) -> None:
     elif cards:
         heading = ("model", "parameters", "context", "quantizations")
         table([heading, *(tuple(_cells(card)) for card in cards)])
-        click.echo(f"\n{len(cards)} models of {len({card.id for card in cards})} families")
+        models, families = len(cards), len({card.id for card in cards})
+        word = "family" if families == 1 else "families"
+        click.echo(f"\n{models} model{'s' * (models != 1)} of {families} {word}")
     else:
         click.echo(f"No model's name contains {part!r}. `mlx-cards list` shows all of them.")
 

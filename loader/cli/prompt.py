@@ -17,7 +17,7 @@ from loader.errors import CheckpointError
 from loader.image import describe
 from loader.messages import conversation, matched
 from loader.prompt import Prompt, Segment, render
-from loader.resize import Detail, ImagePlan, plan_image
+from loader.resize import Detail, ImagePlan, Size, plan_image
 
 if TYPE_CHECKING:
     from registry.cards import Card
@@ -66,7 +66,8 @@ def prompt(
     """Show the prompt that model NAME gets, byte for byte, and how many positions it takes.
 
     Images are paths, URLs or sizes (WxH). The prompt goes to standard output, exactly as it is when
-    that is no terminal; the counts go to standard error.
+    that is no terminal; on one it is coloured, and each image has the number of its tokens beside it.
+    All other counts go to standard error.
 
     \b
     mlx-cards prompt qwen2.5-vl-32b -p "What is this?" -i photo.jpg
@@ -80,18 +81,22 @@ def prompt(
     rendered = render(card, messages, continue_final_message=leave_open)
     sources = matched(rendered.images, images)
     plans = [
-        plan_image(card, *size_of(source, allow_private_urls), detail, max_image_tokens) for source in sources
+        plan_image(card, *_size(source, allow_private_urls), detail, max_image_tokens) for source in sources
     ]
     tally = _Tally(card, rendered, sources, plans, _text_tokens(rendered, checkpoint))
     shown = _expanded(card, rendered, plans) if expanded else rendered
     others = _others(card, checkpoint, messages, leave_open) if compare and checkpoint else {}
     if as_json:
-        segments = [{"kind": s.kind, "text": s.text} for s in shown.segments]
+        counts = iter(plan.image_tokens for plan in plans)
+        segments = [
+            {**segment._asdict(), **({"image_tokens": next(counts)} if segment.kind == "image" else {})}
+            for segment in shown.segments
+        ]
         data = {"name": card.name, "prompt": shown.text, "segments": segments, **tally.to_dict()}
         common.print_json({**data, "compare": others} if compare else data)
         return
     if sys.stdout.isatty():
-        click.echo("".join(_coloured(segment) for segment in shown.segments))
+        click.echo(_coloured(shown.segments, plans))
     else:
         sys.stdout.write(shown.text)  # to the byte: no colours, no newline of ours
         sys.stdout.flush()
@@ -147,7 +152,7 @@ class _Tally:
             f"{common.printable(describe(source))}: {plan.note}"
             for source, plan in zip(self.sources, self.plans, strict=True)
         ]
-        parts = [f"{self.image_tokens:,} image tokens"]
+        parts = [_counted(self.image_tokens)]
         if self.text_tokens is None:
             parts.append("text not counted (--checkpoint FOLDER has a tokenizer)")
         elif self.total is None:
@@ -207,6 +212,25 @@ def _compared(ours: str, others: dict[str, str]) -> list[str]:
     return [common.printable(line) for line in said]
 
 
-def _coloured(segment: Segment) -> str:
-    text = common.printable(segment.text)
-    return click.style(text, fg=_COLOURS[segment.kind]) if text else ""
+def _size(source: Any, allow_private_urls: bool) -> Size:
+    """Width and height of an image: messages may hold anything, the command line holds text."""
+    if isinstance(source, str):
+        return size_of(source, allow_private_urls)
+    from loader.image import open_image
+
+    return open_image(source, allow_private_urls=allow_private_urls).size
+
+
+def _coloured(segments: Sequence[Segment], plans: Sequence[ImagePlan]) -> str:
+    """For a terminal: each kind of segment in its colour, each image with the number of its tokens."""
+    counts = iter(plan.image_tokens for plan in plans)
+    out = []
+    for kind, text in segments:
+        out.append(click.style(common.printable(text), fg=_COLOURS[kind]))
+        if kind == "image":
+            out.append(click.style(f"[{_counted(next(counts))}]", fg=_COLOURS[kind], dim=True))
+    return "".join(out)
+
+
+def _counted(tokens: int) -> str:
+    return f"{tokens:,} image token{'s' * (tokens != 1)}"

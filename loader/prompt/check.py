@@ -14,9 +14,17 @@ if TYPE_CHECKING:
 
 def unknown_role(card: Card, role: str, known: Collection[str], i: int) -> MessageError:
     """The error for a role that message `i` may not have."""
+    carried = card.prompt is not None and card.prompt.system in {"first_user", "last_user"}
+    if carried and role == "system":
+        return MessageError(
+            f"Message {i} is a system message, and {card.id} takes one only at the start. "
+            "Move it there, or make it part of a user message.",
+            message=i,
+        )
+    roles = ["system (at the start)", *known] if carried else known
     return MessageError(
         f"Message {i} has the role {role!r}, which {card.id} does not know. "
-        f"Its roles are: {', '.join(known)}.",
+        f"Its roles are: {', '.join(roles)}.",
         message=i,
     )
 
@@ -47,15 +55,10 @@ def check_image(card: Card, role: str, roles: Collection[str], number: int, at: 
     return image
 
 
-def unknown_option(card: Card, name: str, known: Collection[str]) -> UnsupportedFeatureError:
-    """The error for a switch that the family's prompt does not have."""
-    have = ", ".join(known) or "none"
-    return UnsupportedFeatureError(f"{card.id} has no prompt option {name!r}. Its options are: {have}.")
-
-
 def check_option(card: Card, name: str, value: object, known: Collection[str]) -> None:
     """Raises UnsupportedFeatureError for a switch that the family's prompt does not have, or no boolean."""
     if name not in known:
-        raise unknown_option(card, name, known)
+        have = ", ".join(known) or "none"
+        raise UnsupportedFeatureError(f"{card.id} has no prompt option {name!r}. Its options are: {have}.")
     if not isinstance(value, bool):
         raise UnsupportedFeatureError(f"{name}={value!r} is neither true nor false. Use one of them.")

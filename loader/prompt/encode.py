@@ -8,16 +8,19 @@ from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Any
 
-from loader.errors import CheckpointError, UnsupportedFeatureError
+from loader.errors import CheckpointError, MessageError, UnsupportedFeatureError
 from loader.prompt.forgery import any_of, typed
 from loader.prompt.segments import Prompt
+
+_MAX_VARIANTS = 64
+"""Unusual spellings of control tokens in one prompt; each of them makes every search for tokens longer."""
 
 
 def encode(prompt: Prompt, tokenizer: Any) -> list[int]:
     """Token ids of a prompt, its placeholders not expanded.
 
-    `tokenizer` is one of transformers with a fast backend, or a `tokenizers.Tokenizer`. The start
-    token is added unless the prompt brings its own, as upstream does.
+    What was typed yields no control token. `tokenizer` is one of transformers with a fast backend, or a
+    `tokenizers.Tokenizer`. The start token is added unless the prompt brings its own, as upstream does.
 
     Raises UnsupportedFeatureError for other tokenizers.
     """
@@ -64,6 +67,7 @@ class Encoder:
         self._added = frozenset(token.content for token in added)
         self.special = frozenset(token.content for token in added if token.special)
         """Tokens that steer the model."""
+        self._normalized = frozenset(token.content for token in added if token.normalized)
         first = backend.encode("", add_special_tokens=True).ids[:1]
         self._start = backend.id_to_token(first[0]) if first else ""
         self._copies: dict[frozenset[str], tuple[Any, str]] = {}
@@ -77,21 +81,50 @@ class Encoder:
         pattern = any_of(control)
         if pattern is None or next(typed(prompt.segments, pattern), None) is None:
             return list(self._backend.encode(text, add_special_tokens=start).ids)
-        copy, secret = self._copy(control)
+        renamed = control & self._added
+        copy, secret = self._copy(renamed)
+        real = any_of(renamed)
         pieces = []
         for is_text, run in groupby((s for s in prompt.segments if s.text), lambda s: s.kind == "text"):
             piece = "".join(segment.text for segment in run)  # a token of ours may be spread over several
-            pieces.append(piece if is_text else pattern.sub(lambda match: secret + match[0], piece))
+            if not is_text and real is not None:
+                piece = real.sub(lambda match: secret + match[0], piece)
+            pieces.append(piece)
         return list(copy.encode("".join(pieces), add_special_tokens=start).ids)
 
     def control(self, prompt: Prompt) -> frozenset[str]:
-        """Special tokens, and others that the family's own text uses, such as <think>."""
+        """Special tokens, and others that the family's own text uses, such as <think>.
+
+        Also what was typed and becomes one when the tokenizer normalizes it, such as <s> in full-width signs.
+        """
         ours = "\0".join(text for kind, text in prompt.segments if kind != "text")
-        return frozenset(
+        tokens = frozenset(
             token
             for token in self._added
             if len(token.strip()) > 1 and (token in self.special or token in ours)
         )
+        return tokens | self._variants(prompt, tokens & self._normalized)
+
+    def _variants(self, prompt: Prompt, tokens: frozenset[str]) -> frozenset[str]:
+        """Spellings in the typed text of those `tokens` that the tokenizer looks for in normalized text."""
+        normalizer = self._backend.normalizer
+        if normalizer is None or not tokens:
+            return frozenset()
+        text = "".join(text if kind == "text" else "\0" for kind, text in prompt.segments)
+        added = normalizer.normalize_str("a").partition("a")[0]  # some put a sign before every text
+        folds = {word: normalizer.normalize_str(word).removeprefix(added) for word in {*text, *tokens}}
+        pattern = any_of(folds[token] for token in tokens)
+        if pattern is None:
+            return frozenset()
+        places = [i for i, sign in enumerate(text) for _ in folds[sign]]
+        matches = pattern.finditer("".join(folds[sign] for sign in text))
+        found = frozenset(text[places[m.start()] : places[m.end() - 1] + 1] for m in matches) - tokens
+        if len(found) > _MAX_VARIANTS:
+            raise MessageError(
+                f"The text spells control tokens of the model in {len(found)} unusual ways. "
+                "Take them out of the text."
+            )
+        return found
 
     def _copy(self, control: frozenset[str]) -> tuple[Any, str]:
         """The tokenizer with `control` renamed, and what was put before their names."""

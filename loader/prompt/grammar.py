@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from loader.errors import MessageError, UnsupportedFeatureError
+from loader.errors import MessageError
 from loader.messages import Message, Part, Picture
-from loader.prompt.check import check_image, unknown_option, unknown_role
+from loader.prompt.check import check_image, check_option, unknown_role
 from loader.prompt.segments import Prompt, Segment
 from registry.grammar import Turn
 
@@ -44,10 +44,7 @@ class Writer:
     def _apply(self, options: dict[str, bool]) -> None:
         known = self.grammar.options
         for name, value in options.items():
-            if name not in known:
-                raise unknown_option(self.card, name, known)
-            if not isinstance(value, bool):
-                raise UnsupportedFeatureError(f"{name}={value!r} is neither true nor false. Use one of them.")
+            check_option(self.card, name, value, known)
         for name, option in known.items():
             change = option.when_true if options.get(name, option.default) else option.when_false
             if change.generation is not None:

@@ -12,7 +12,7 @@ import contextlib
 import datetime
 import json
 import os
-import select
+import selectors
 import subprocess
 import sys
 import threading
@@ -63,9 +63,11 @@ class Sandbox:
             deadline = time.monotonic() + SECONDS
             try:
                 answer = self._exchange(request.encode() + b"\n", deadline)
-            except (OSError, TimeoutError) as error:
+            except BaseException as error:  # an interrupt, too: its answer must not be read as the next one
                 self.close()
-                raise TemplateError("stopped", str(error)) from error
+                if isinstance(error, (OSError, TimeoutError)):
+                    raise TemplateError("stopped", str(error)) from error
+                raise
         return [
             result["text"] if "kind" not in result else TemplateError(result["kind"], result["text"])
             for result in json.loads(answer)
@@ -78,14 +80,15 @@ class Sandbox:
         process.stdin.write(request)
         process.stdin.flush()
         answer = bytearray()
-        while not answer.endswith(b"\n"):
-            ready, _, _ = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
-                raise TimeoutError(f"it took longer than {SECONDS:.0f} seconds")
-            piece = os.read(process.stdout.fileno(), 1 << 16)
-            if not piece:
-                raise OSError("it used up the memory that it was given")
-            answer += piece
+        with selectors.DefaultSelector() as ready:  # select.select takes no file descriptors above 1023
+            ready.register(process.stdout, selectors.EVENT_READ)
+            while not answer.endswith(b"\n"):
+                if not ready.select(max(0.0, deadline - time.monotonic())):
+                    raise TimeoutError(f"it took longer than {SECONDS:.0f} seconds")
+                piece = os.read(process.stdout.fileno(), 1 << 16)
+                if not piece:
+                    raise OSError("it used up the memory that it was given")
+                answer += piece
         return bytes(answer)
 
     def _running(self) -> subprocess.Popen[bytes]:

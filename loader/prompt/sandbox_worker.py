@@ -11,6 +11,7 @@ import datetime
 import functools
 import json
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import jinja2
@@ -46,10 +47,29 @@ class _Environment(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
     def call(self, context: Any, called: Any, /, *arguments: Any, **named: Any) -> Any:
-        # Widths: center, ljust, indent and their like.
-        if any(isinstance(it, int) and abs(it) > LONGEST for it in (*arguments, *named.values())):
-            raise SecurityError("a number is too large")
+        _check_widths((*arguments, *named.values()))
         return super().call(context, called, *arguments, **named)
+
+
+def _check_widths(arguments: Iterable[Any]) -> None:
+    """Those of center, ljust, indent and their like."""
+    if any(isinstance(it, int) and abs(it) > LONGEST for it in arguments):
+        raise SecurityError("a number is too large")
+
+
+def _bounded(function: Any) -> Any:
+    """A filter with limits: templates call filters without asking the environment."""
+
+    @functools.wraps(function)  # with jinja's marks for what else the filter is given
+    def bounded(*arguments: Any, **named: Any) -> Any:
+        _check_widths((*arguments, *named.values()))
+        return function(*arguments, **named)
+
+    return bounded
+
+
+def _format(*_: Any, **__: Any) -> str:
+    raise SecurityError("text is not formatted with %")
 
 
 class _Generation(jinja2.ext.Extension):
@@ -96,7 +116,8 @@ def _compiled(source: str) -> jinja2.Template:
     environment = _Environment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols]
     )
-    environment.filters["tojson"] = _tojson
+    environment.filters |= {"tojson": _tojson, "format": _format}
+    environment.filters = {name: _bounded(function) for name, function in environment.filters.items()}
     environment.globals |= {"raise_exception": _refuse, "strftime_now": _Clock.strftime}
     return environment.from_string(source)
 
@@ -111,6 +132,11 @@ def _render(source: str, context: dict[str, Any]) -> str:
     return "".join(out)
 
 
+def _reason(error: Exception) -> str:
+    """One line, short, because a template can raise a gigabyte, and without its full stop."""
+    return " ".join(str(error)[:200].split()).rstrip(" .!") or type(error).__name__
+
+
 def _answer(request: dict[str, Any]) -> list[dict[str, str]]:
     results = []
     _Clock.now = datetime.datetime.fromisoformat(request["now"])
@@ -118,11 +144,11 @@ def _answer(request: dict[str, Any]) -> list[dict[str, str]]:
         try:
             results.append({"text": _render(request["source"], context)})
         except RefusedError as error:
-            results.append({"kind": "refused", "text": str(error)})
+            results.append({"kind": "refused", "text": _reason(error)})
         except (SecurityError, MemoryError, RecursionError, OverflowError) as error:
-            results.append({"kind": "stopped", "text": str(error) or type(error).__name__})
+            results.append({"kind": "stopped", "text": _reason(error)})
         except Exception as error:  # noqa: BLE001  # a template can raise anything
-            results.append({"kind": "broken", "text": f"{type(error).__name__}: {error}"})
+            results.append({"kind": "broken", "text": f"{type(error).__name__}: {_reason(error)}"})
     return results
 
 
