@@ -7,6 +7,8 @@ accepts a prompt with too few placeholders (mlx-vlm 0.7.10).
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import PIL.Image
 
     from loader.prompt import Prompt
+    from loader.resize.plan import Setting
     from registry.cards import Backend as Requirements
     from registry.vision import Image
 
@@ -71,6 +74,7 @@ class Backend:
         self._check_processor(folder, requirements)
         self._tokenizer: Any = getattr(self._processor, "tokenizer", self._processor)
         self._encoder = _encoder(self._tokenizer)
+        self._preparing = threading.Lock()
 
     def control_tokens(self, prompt: Prompt) -> frozenset[str]:
         """Tokens of the checkpoint's tokenizer that steer the model, those of the prompt's own included."""
@@ -84,6 +88,12 @@ class Backend:
         Processors take one string, in which they replace placeholders.
         """
         return self._encoder is not None and not prompt.images
+
+    def count(self, prompt: Prompt) -> int:
+        """Positions of a prompt, its placeholders not expanded."""
+        if self._encoder is not None:
+            return len(self._encoder.encode(prompt))
+        return len(self._tokenizer(**self._call(prompt.text))["input_ids"][0])
 
     def _check_processor(self, folder: Path, requirements: Requirements) -> None:
         loaded = type(self._processor).__name__
@@ -126,20 +136,24 @@ class Backend:
         images: Sequence[PIL.Image.Image],
         image: Image | None,
         *,
+        setting: Setting | None = None,
         as_string: bool = False,
     ) -> Inputs:
         """A prompt and `images` (already at the size that the model sees) as tensors.
 
-        `as_string`: typed control tokens act as such. Raises CheckpointError with the processor's own
-        words where it refuses them.
+        `setting`: what the images' plans lower a limit of the processor to. `as_string`: typed control
+        tokens act as such. Raises CheckpointError with the processor's own words where it refuses them.
         """
         # No `padding`: one prompt needs none, and llava's processor passes it to its image
         # processor, which refuses it.
         try:
             if images:
-                tensors = dict(self._processor(**self._call(prompt.text), images=list(images)))
+                with self._lowered(setting):
+                    tensors = _tensors(self._processor(**self._call(prompt.text), images=list(images)))
             else:
                 tensors = self._encode(prompt, as_string=as_string)
+        except CheckpointError:
+            raise
         except Exception as error:
             raise CheckpointError(
                 f"The processor refused the prompt: {_first_line(error)}. "
@@ -147,6 +161,31 @@ class Backend:
             ) from error
         ids: list[int] = tensors["input_ids"].flatten().tolist()
         return Inputs(tensors, len(ids), self._image_positions(ids, image))
+
+    @contextlib.contextmanager
+    def _lowered(self, setting: Setting | None) -> Iterator[None]:
+        """The processor with one limit lowered, for one call: others wait, and find it as it was."""
+        with self._preparing:
+            if setting is None:
+                yield
+                return
+            name, value = setting
+            *path, last = name.split(".")
+            owner = self._processor
+            for part in path:
+                owner = _get(owner, part)
+            before = _get(owner, last)
+            if not isinstance(before, int):  # a bool is one, too
+                raise CheckpointError(
+                    f"The processor has no limit {name}, which the card names: it is another version of it. "
+                    "Ask without a limit to image tokens and pixels (detail='full')."
+                )
+            # A checkpoint that has a lower limit of its own keeps it.
+            _set(owner, last, min(before, value))
+            try:
+                yield
+            finally:
+                _set(owner, last, before)
 
     def _image_positions(self, ids: list[int], image: Image | None) -> int:
         if image is None:
@@ -225,11 +264,48 @@ def upstream_prompt(folder: Path, messages: Sequence[Mapping[str, Any]]) -> str:
         ) from error
 
 
+def _tensors(made: Mapping[str, Any]) -> dict[str, Any]:
+    """What a processor made, as mlx-vlm's own preparation gives it to models.
+
+    Some processors leave arrays of numpy, some the ids as lists.
+    """
+    import mlx.core as mx
+    import numpy as np
+
+    listed = ("input_ids", "attention_mask")
+    return {
+        name: mx.array(value)
+        if isinstance(value, np.ndarray) or (name in listed and isinstance(value, list))
+        else value
+        for name, value in made.items()
+    }
+
+
+def _get(owner: Any, name: str) -> Any:
+    """An attribute, or the item of a dictionary; None where there is neither."""
+    return owner.get(name) if isinstance(owner, dict) else getattr(owner, name, None)
+
+
+def _set(owner: Any, name: str, value: int) -> None:
+    if isinstance(owner, dict):
+        owner[name] = value
+    else:
+        setattr(owner, name, value)
+
+
 def _encoder(tokenizer: Any) -> Encoder | None:
     try:
         return Encoder(tokenizer)
     except UnsupportedFeatureError:  # a tokenizer in Python
         return None
+
+
+def metal() -> dict[str, Any] | None:
+    """What Metal says of this machine: memory_size, max_recommended_working_set_size, max_buffer_length
+    (bytes). None where there is no Metal."""
+    import mlx.core as mx
+
+    return dict(mx.device_info()) if mx.metal.is_available() else None
 
 
 def reset_peak_memory() -> None:

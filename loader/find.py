@@ -113,8 +113,12 @@ def _find(
         from registry.choice import choose
 
         choice = choose(packaged(), name, quantization=quantization, device=device)
-        repository, revision = choice.repository, revision or choice.revision
         card = card or choice.card
+        if choice.repository is None:
+            assert choice.folder is not None  # noqa: S101  # a card's weights are in one or the other
+            checkpoint = checkpoints.local(choice.folder, trust_remote_code=trust_remote_code)
+            return _card_of(checkpoint, card), checkpoint
+        repository, revision = choice.repository, revision or choice.revision
     checkpoint = checkpoints.download(
         repository, revision=revision, trust_remote_code=trust_remote_code, **download
     )

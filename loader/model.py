@@ -1,8 +1,8 @@
 """A model that is loaded: ask it about images.
 
-The way of a call: messages -> prompt (loader.prompt), sources -> images (loader.image) -> plans
-(loader.resize) -> pixels at the planned size (loader.fit) -> tensors, counted against the plan ->
-text (loader.backend).
+The way of a call: messages -> prompt (loader.prompt), sources -> sizes (loader.image) -> plans of all
+images together (loader.resize) -> pixels at the planned sizes (loader.fit) -> tensors, counted against
+the plans -> text (loader.backend).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from loader.backend import Backend, Inputs, peak_memory, reset_peak_memory
 from loader.errors import CheckpointError, UnsupportedFeatureError
-from loader.fit import fit_image
-from loader.image import describe, open_image
+from loader.fit import fit_opened
+from loader.image import Opened, describe
 from loader.messages import conversation, matched
 from loader.prompt import Prompt, render
 from loader.prompt.forgery import OnForgery, escape, image_tokens
 from loader.prompt.upstream import render_checkpoint
-from loader.resize import Detail, plan_image
+from loader.resize import Detail, ImagePlan, plan_images, room_for
 from loader.response import Response, SeenImage, Timings
 from loader.sampling import Sampling
 from loader.stream import AsyncStream, Steps, Stream
@@ -96,6 +96,7 @@ class VisionModel:
         detail: Detail = "auto",
         max_image_tokens: int | None = None,
         max_image_pixels: int | None = None,
+        exact: bool = False,
         continue_final_message: bool = False,
         on_forgery: OnForgery = "escape",
         allow_private_urls: bool = False,
@@ -103,7 +104,10 @@ class VisionModel:
     ) -> Stream:
         """As `generate`, with the text as it is written; `.response` is there at the end.
 
-        Everything is checked before this returns: the stream itself only generates. `on_forgery` is
+        Everything is checked before this returns: the stream itself only generates. `detail` and the
+        two limits are those of `plan_image`; images that would take more of the context than text and
+        answer leave share what is left. `exact` decodes every pixel of a large JPEG, where otherwise
+        only as many are decoded as the plan takes; sizes and tokens are the same. `on_forgery` is
         what happens to control tokens that the caller's text spells: without images they are plain
         text; with images the backend takes the prompt as one string, and a space breaks them
         ("escape"); "error" refuses them, "allow" lets them act, but for image tokens.
@@ -116,15 +120,16 @@ class VisionModel:
         sources = _listed(images)
         messages = conversation(prompt, len(sources), system)
         rendered = self._render(messages, continue_final_message, prompt_options)
-        seen, pixels = [], []
         self._check_number(len(rendered.images))
-        for source in matched(rendered.images, sources):
-            look, fitted = self._look(source, detail, max_image_tokens, max_image_pixels, allow_private_urls)
-            seen.append(look)
-            pixels.append(fitted)
+        named = matched(rendered.images, sources)
+        opened = [self._open(source, allow_private_urls) for source in named]
         rendered, escaped = self._safe(rendered, on_forgery)
-        inputs = self._inputs(rendered, seen, pixels, as_string=on_forgery == "allow")
-        prepared = Prepared(rendered, escaped, tuple(seen), inputs, time.perf_counter() - start)
+        limits = detail, max_image_tokens, max_image_pixels
+        plans = self._plans(opened, limits, rendered, max_tokens)
+        seen = tuple(SeenImage(describe(it), plan) for it, plan in zip(named, plans, strict=True))
+        pixels = self._pixels(opened, plans, exact=exact)
+        inputs = self._inputs(rendered, plans, pixels, as_string=on_forgery == "allow")
+        prepared = Prepared(rendered, escaped, seen, inputs, time.perf_counter() - start)
         stop = threading.Event()
         return Stream(self._run(prepared, sampling, stop), stop)
 
@@ -154,20 +159,39 @@ class VisionModel:
                 f"are {images}: it would drop or mix up the others. Ask about fewer at a time."
             )
 
-    def _look(
-        self,
-        source: Any,
-        detail: Detail,
-        max_tokens: int | None,
-        max_pixels: int | None,
-        allow_private_urls: bool,
-    ) -> tuple[SeenImage, PIL.Image.Image]:
-        """Open one image, plan it, bring it to the planned size."""
+    def _open(self, source: Any, allow_private_urls: bool) -> Opened:
         spec = self.card.image
         assert spec is not None  # noqa: S101  # render refuses images where the card has none
-        image = open_image(source, background=spec.background, allow_private_urls=allow_private_urls)
-        plan = plan_image(self.card, image.width, image.height, detail, max_tokens, max_pixels)
-        return SeenImage(describe(source), plan), fit_image(image, plan, spec.resample)
+        return Opened(source, background=spec.background, allow_private_urls=allow_private_urls)
+
+    def _plans(
+        self,
+        opened: Sequence[Opened],
+        limits: tuple[Detail, int | None, int | None],
+        prompt: Prompt,
+        answer: int,
+    ) -> list[ImagePlan]:
+        """What becomes of all images together, in what text and answer leave of the context."""
+        if not opened:
+            return []
+        context = self.card.model.context if self.card.model else None
+        text = self._backend.count(prompt) if context is not None else 0
+        room = room_for(context, text, answer)
+        plans = plan_images(self.card, [it.size for it in opened], *limits, room)
+        for plan in plans:
+            if plan.unseen_tokens:
+                raise UnsupportedFeatureError(
+                    f"{self.card.name} cannot be given {plan.tiles} tiles: for {plan.unseen_tokens:,} image "
+                    f"tokens {self.card.backend.package} makes no picture, and the model would make one up. "
+                    "Use detail='auto', which lowers the limit."
+                )
+        return plans
+
+    def _pixels(
+        self, opened: list[Opened], plans: Sequence[ImagePlan], *, exact: bool
+    ) -> list[PIL.Image.Image]:
+        """The pictures as planned. Each source leaves `opened`: it is gone when the next is decoded."""
+        return [fit_opened(opened.pop(0), plan, self.card, exact=exact) for plan in plans]
 
     def _safe(self, prompt: Prompt, on_forgery: OnForgery) -> tuple[Prompt, tuple[str, ...]]:
         """The prompt with no typed text that acts as a control token, and what was escaped."""
@@ -181,17 +205,18 @@ class VisionModel:
     def _inputs(
         self,
         prompt: Prompt,
-        seen: Sequence[SeenImage],
+        plans: Sequence[ImagePlan],
         pixels: Sequence[PIL.Image.Image],
         *,
         as_string: bool,
     ) -> Inputs:
         """Tensors, counted against the plans: a difference is an error, never an answer."""
         spec = self.card.image
-        inputs = self._backend.prepare(prompt, pixels, spec, as_string=as_string)
-        planned = sum(look.plan.image_tokens for look in seen)
+        setting = plans[0].setting if plans else None  # one for all images of a call
+        inputs = self._backend.prepare(prompt, pixels, spec, setting=setting, as_string=as_string)
+        planned = sum(plan.image_tokens for plan in plans)
         if spec is not None and spec.positions == "spliced":
-            inputs = inputs.spliced(planned, len(seen))
+            inputs = inputs.spliced(planned, len(plans))
         if inputs.image_tokens != planned:
             raise CheckpointError(
                 f"The plan has {planned:,} image tokens and the processor made {inputs.image_tokens:,}: "

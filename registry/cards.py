@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import field, fields
 from typing import Annotated, Any, Literal, get_args
 
-from registry.data import Positive, Rule, build, record
+from registry.data import Count, Positive, Rule, build, record
 from registry.grammar import Prompt, Template
+from registry.memory import Memory, TextTower
 from registry.naming import model_name
 from registry.vision import Image
 
@@ -25,6 +26,8 @@ REPOSITORY = r"^[\w.-]+/[\w.-]+$"
 """A hub repository, owner/name."""
 COMMIT = r"^[0-9a-f]{40}$"
 """A commit of a hub repository; a branch moves, and with it what was checked."""
+FOLDER = r"^[a-z0-9][a-z0-9-]*$"
+"""A folder in registry/checkpoints."""
 NON_EMPTY = Rule(min_length=1)
 
 
@@ -38,6 +41,8 @@ class Backend:
     """Versions of that package which this card was checked with (PEP 440)."""
     model_types: Annotated[tuple[str, ...], NON_EMPTY]
     """`model_type` values in config.json that mean this family."""
+    named_only: bool = False
+    """A checkpoint is of this family only where a caller says so: the model types mean another one."""
     processor: str
     """Class of the loaded processor. Another class means that it silently failed to load."""
     max_images: Positive | None = None
@@ -45,73 +50,23 @@ class Backend:
 
 
 @record
-class VisionTower:
-    """Dimensions of the vision encoder, for the memory estimate."""
-
-    layers: Positive
-    """Transformer blocks."""
-    hidden: Positive
-    """Width."""
-    heads: Positive
-    """Attention heads."""
-    intermediate: Positive
-    """Width of the feed-forward part."""
-    attention: Literal["segments", "windows", "batch"]
-    """segments: within an image; windows: in windows, a few layers fully; batch: pictures in a batch."""
-    full_layers: tuple[int, ...] = ()
-    """With windows: the layers that attend to the whole image, from 0."""
-
-
-@record
-class Memory:
-    """Dimensions from which memory is computed. Language dimensions stand with each model."""
-
-    vision: VisionTower
-    """The vision encoder."""
-
-
-@record
-class TextTower:
-    """Dimensions of the language model."""
-
-    layers: Positive
-    """Transformer blocks."""
-    hidden: Positive
-    """Width."""
-    heads: Positive
-    """Query heads."""
-    kv_heads: Positive
-    """Key and value heads."""
-    head_dim: Positive
-    """Width of one head."""
-    intermediate: Positive
-    """Width of the feed-forward part."""
-    vocab: Positive
-    """Rows of the embedding table."""
-    tied: bool = False
-    """The output projection is the embedding table."""
-    window: Positive | None = None
-    """Positions that a sliding-window layer sees."""
-    full_every: Positive | None = None
-    """With a window: every n-th layer sees all positions."""
-    experts: Positive | None = None
-    """Experts in one layer of a mixture of experts."""
-    active_experts: Positive | None = None
-    """Experts that one token uses."""
-    expert_intermediate: Positive | None = None
-    """Width of one expert."""
-
-
-@record
 class Weights:
-    """One published quantization of a model."""
+    """One published quantization of a model: a repository, or a folder that comes with the package."""
 
-    repository: Annotated[str, Rule(pattern=REPOSITORY)]
+    repository: Annotated[str, Rule(pattern=REPOSITORY)] | None = None
     """Hub repository, owner/name."""
+    folder: Annotated[str, Rule(pattern=FOLDER)] | None = None
+    """Folder in registry/checkpoints: the checkpoint is part of this package, and found without a network."""
     revision: Annotated[str, Rule(pattern=COMMIT)] | None = None
     """Commit that was checked. Absent: the newest one is resolved to a commit when loading."""
     bytes: Positive | None = None
     """Bytes of weights when converted with the card's backend version. The hub's own files may differ."""
+
+    def __post_init__(self) -> None:
+        if self.repository is None and self.folder is None:
+            raise ValueError("repository: this key is missing")
+        if self.folder is not None and (self.repository or self.revision):
+            raise ValueError("folder: what comes with the package is in no repository")
 
 
 @record
@@ -125,14 +80,17 @@ class Model:
     parameters: Positive | None = None
     """Parameters as the backend counts them (tied matrices that it stores twice count twice). Absent: not
     established."""
+    unquantized_bytes: Count | None = None
+    """Bytes that every conversion by the card's backend version leaves in 16 bits, so that they are part of
+    every quantization's bytes: vision encoder and projector, as a rule. Absent: not established."""
     text: TextTower | None = None
-    """The language model. Absent: it is of a kind that these dimensions cannot say yet."""
+    """The language model. Absent: not established, and the memory it needs is unknown."""
     context: Positive | None = None
     """Positions that the model was released for. Absent: not established."""
     license: str | None = None
     """SPDX id or hub licence name, where it differs from the family's."""
-    source: Annotated[str, Rule(pattern=REPOSITORY)]
-    """Hub repository of the original weights."""
+    source: Annotated[str, Rule(pattern=REPOSITORY)] | None = None
+    """Hub repository of the original weights. Absent only where all checkpoints come with the package."""
     quantizations: dict[Quantization, Weights] = field(default_factory=dict)
     """Published MLX conversions. Only repositories that are known to exist."""
     override: dict[str, Any] = field(default_factory=dict)
@@ -141,6 +99,9 @@ class Model:
     def __post_init__(self) -> None:
         if unknown := sorted(self.override.keys() - {"prompt", "template", "image", "backend", "memory"}):
             raise ValueError(f"override: cannot change {', '.join(unknown)}")
+        ships = [weights.folder is not None for weights in self.quantizations.values()]
+        if self.source is None and not (ships and all(ships)):
+            raise ValueError("source: this key is missing")
 
 
 @record

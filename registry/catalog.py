@@ -160,16 +160,18 @@ class Catalog:
         from pydantic import ValidationError
 
         from registry.cards import card_of
-        from registry.reader import card_error
+        from registry.reader import card_error, check_placeholder
         from registry.schema import validated
 
         if key is not None:
             self._validated(family, None, data)  # a fault of the family is found at its own place
+        below = ("models", key, "override") if key else ()
         try:
-            return card_of(data, family=family, key=key, make=validated)
+            card = card_of(data, family=family, key=key, make=validated)
         except ValidationError as error:
-            below = ("models", key, "override") if key else ()
             raise card_error(self._path(family), error, below=below) from error
+        check_placeholder(self._path(family), card.image, below=below)
+        return card
 
     def _quantized(self, name: str, target: Target, quantization: str) -> Target:
         if target.model is None:

@@ -6,7 +6,7 @@ Works on data that is not validated yet, so that resolving a name costs no valid
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,7 +41,9 @@ def natural(name: str) -> list[tuple[int, float, str]]:
 
 
 def model_types(data: dict[str, Any]) -> list[str]:
-    return _texts(data["backend"]["model_types"])
+    """The model types that mean this card's family."""
+    types = _texts(data["backend"]["model_types"])
+    return [] if data["backend"].get("named_only") else types
 
 
 def _texts(values: Any) -> list[str]:
@@ -59,11 +61,19 @@ def names_of(family: str, data: dict[str, Any]) -> Iterator[tuple[str, Target]]:
     for key, model in data["models"].items():
         target = Target(family, key)
         yield model_name(family, key, model), target
-        for name in (*_texts(model.get("aliases", [])), *_texts([model["source"]])):
+        quantizations = model.get("quantizations", {})
+        for name in (*_texts(model.get("aliases", [])), *_public(model, "source", quantizations.values())):
             yield name, target
-        for quantization, weights in model.get("quantizations", {}).items():
-            for name in _texts([weights["repository"]]):
+        for quantization, weights in quantizations.items():
+            for name in _public(weights, "repository", [weights]):
                 yield name, Target(family, key, quantization)
+
+
+def _public(data: dict[str, Any], key: str, checkpoints: Collection[dict[str, Any]]) -> list[str]:
+    """The repository that a card names by that key; what comes with the package is in none."""
+    if key not in data and checkpoints and all("folder" in weights for weights in checkpoints):
+        return []
+    return _texts([data[key]])
 
 
 def model_name(family: str, key: str, data: dict[str, Any]) -> str:

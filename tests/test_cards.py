@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 import registry
-from registry.cards import PRECISION, Card, TextTower, card_of, trusted
+from registry.cards import PRECISION, Card, card_of, trusted
 from registry.catalog import CARDS
+from registry.memory import TextTower
 from registry.reader import read
 from registry.schema import validated
 from tests.golden_rows import GOLDEN, golden
@@ -28,13 +29,17 @@ def path_of(family: str) -> Path:
 
 
 def language_parameters(text: TextTower) -> int:
-    """Parameters of a language model's large matrices; a tied output matrix counts once."""
-    attention = 2 * text.hidden * text.head_dim * (text.heads + text.kv_heads)
-    width = text.intermediate
+    """Parameters of a language model's large matrices; a tied output matrix counts once.
+
+    Where layers keep different things, their attention differs too, and is left out.
+    """
+    attention = 2 * text.hidden * text.head_dim * (text.heads + text.kv_heads) if text.cache is None else 0
+    widths = text.layers * (text.intermediate or 0)
     if text.experts and text.expert_intermediate:
-        width = text.experts * text.expert_intermediate
+        experts = text.experts * text.expert_intermediate + (text.shared_intermediate or 0)
+        widths = (text.layers - text.dense_layers) * experts + text.dense_layers * (text.intermediate or 0)
     embedding = text.vocab * text.hidden * (1 if text.tied else 2)
-    return embedding + text.layers * (attention + 3 * text.hidden * width)
+    return embedding + text.layers * attention + 3 * text.hidden * widths
 
 
 def is_in(path: str, data: Any) -> bool:
@@ -94,8 +99,8 @@ def test_a_source_says_what_was_read_in_it(family: str) -> None:
 @EVERY_FAMILY
 def test_every_other_name_of_a_model_resolves_to_it(family: str) -> None:
     for key, model in registry.card(family).models.items():
-        repositories = [weights.repository for weights in model.quantizations.values()]
-        for name in (*model.aliases, model.source, *repositories):
+        repositories = [model.source, *(weights.repository for weights in model.quantizations.values())]
+        for name in (*model.aliases, *(known for known in repositories if known is not None)):
             assert registry.card(name).model == model, f"{name} is not {key}"
 
 
@@ -103,7 +108,9 @@ def test_every_other_name_of_a_model_resolves_to_it(family: str) -> None:
 def test_every_other_name_of_a_family_resolves_to_it(family: str) -> None:
     card = registry.card(family)
 
-    assert {registry.card(name).name for name in (*card.aliases, *card.backend.model_types)} == {family}
+    model_types = () if card.backend.named_only else card.backend.model_types
+
+    assert {registry.card(name).name for name in (family, *card.aliases, *model_types)} == {family}
 
 
 @EVERY_FAMILY
@@ -197,7 +204,7 @@ def test_weights_have_the_bytes_of_their_precision(name: str) -> None:
 @EVERY_FAMILY
 def test_a_repository_is_listed_once(family: str) -> None:
     models = registry.card(family).models.values()
-    repositories = [w.repository for model in models for w in model.quantizations.values()]
+    repositories = [w.repository or w.folder for model in models for w in model.quantizations.values()]
 
     assert len(set(repositories)) == len(repositories)
 

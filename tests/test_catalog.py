@@ -22,10 +22,10 @@ SEPARATORS = "_.-"
 
 
 def by_model_type() -> dict[str, list[Card]]:
-    """Model type -> the families that have it."""
+    """Model type -> the families that it may mean."""
     found: dict[str, list[Card]] = {}
     for family in map(registry.card, registry.families()):
-        for model_type in family.backend.model_types:
+        for model_type in family.backend.model_types if not family.backend.named_only else ():
             found.setdefault(model_type, []).append(family)
     return found
 
@@ -43,8 +43,9 @@ def every_name() -> dict[str, str]:
         said |= dict.fromkeys((family.id, *family.aliases), family.name)
     for card in map(registry.card, registry.names()):
         assert card.model is not None
-        repositories = [weights.repository for weights in card.model.quantizations.values()]
-        said |= dict.fromkeys((card.name, *card.model.aliases, card.model.source, *repositories), card.name)
+        repositories = [card.model.source, *(w.repository for w in card.model.quantizations.values())]
+        public = [repository for repository in repositories if repository is not None]
+        said |= dict.fromkeys((card.name, *card.model.aliases, *public), card.name)
     return said
 
 
@@ -268,6 +269,16 @@ def test_a_model_type_of_two_cards_means_neither(tmp_path: Path) -> None:
         catalog.find("both")
 
 
+def test_a_model_type_does_not_mean_a_family_that_is_only_named(tmp_path: Path) -> None:
+    named = good_card("named").replace("model_types: [named]", "model_types: [good], named_only: true")
+    for name, text in {"good": good_card("good"), "named": named}.items():
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+    catalog = Catalog(tmp_path)
+
+    assert catalog.find_model_type("good") == Target("good")
+    assert catalog.card(catalog.find("named")).backend.model_types == ("good",)
+
+
 def test_a_model_type_that_another_card_shares_does_not_take_the_familys_own_name(tmp_path: Path) -> None:
     tuned = good_card("tuned").replace("model_types: [tuned]", "model_types: [good]")
     catalog = Catalog(folder_of(tmp_path, good=good_card(), tuned=tuned))
@@ -432,8 +443,23 @@ def test_a_trusted_card_that_is_not_yaml_is_shown_at_its_place_when_it_is_needed
         ("model_types: [good]", "model_types: good", 4),
         ("    source: makers/good-3B\n", "", 24),
         ("license: apache-2.0", "license: apache-2.0\nlicense: mit\npatch: 14", 4),
+        ('open: "<u>"', "open: [INST]", 8),
+        ('  generation: "<a>"', "  generation: yes", 10),
+        ("merge: 2", "merge: two", 15),
+        ("schema_version: 1", "schema_version: !!bool 1", 1),
+        ("checked: 2026-11-21", "checked: 2026-02-30", 34),
     ],
-    ids=["a key", "the model types", "a source", "a key that is there twice"],
+    ids=[
+        "a key",
+        "the model types",
+        "a source",
+        "a key that is there twice",
+        "a list for text",
+        "a boolean for text",
+        "text for a number",
+        "a tag",
+        "a day that there is not",
+    ],
 )
 def test_a_fault_of_a_trusted_card_is_shown_at_its_place(
     old: str, new: str, line: int, tmp_path: Path

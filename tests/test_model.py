@@ -69,9 +69,11 @@ def test_every_family_answers_about_one_image_with_the_planned_tokens(
 def test_every_family_answers_about_two_images_with_a_system_prompt(
     name: str, load: Callable[[str], VisionModel]
 ) -> None:
+    """About one, where the backend handles no more."""
     model = load(name)
-    response = model.generate("Compare.", [RED, BLUE], system="Be brief.", **ANSWER)
-    planned = [plan_image(model.card, *image.size) for image in (RED, BLUE)]
+    images = [RED, BLUE][: model.card.backend.max_images]
+    response = model.generate("Compare.", images, system="Be brief.", **ANSWER)
+    planned = [plan_image(model.card, *image.size) for image in images]
     assert [seen.plan for seen in response.images] == planned
     assert response.image_tokens == sum(plan.image_tokens for plan in planned)
     assert "Be brief." in response.prompt
@@ -102,7 +104,7 @@ def test_an_answer_does_not_depend_on_the_calls_before_it(
 ) -> None:
     model = load(name)
     text, image = model.generate("Hello", **ANSWER).text, model.generate("Hello", RED, **ANSWER).text
-    model.generate("Compare.", [BLUE, RED], **ANSWER)
+    model.generate("Compare.", [BLUE, RED][: model.card.backend.max_images], **ANSWER)
     assert model.generate("Hello", **ANSWER).text == text
     assert model.generate("Hello", RED, **ANSWER).text == image
 
@@ -126,6 +128,45 @@ def test_a_budget_for_images_is_kept_and_reported(qwen: VisionModel, photo: Path
     assert smaller.image_tokens <= 100
     assert smaller.images[0].plan.source == (4032, 2988)
     assert smaller.images[0].source == "dandelion.jpg"
+
+
+def in_context(checkpoint: Build, context: int) -> VisionModel:
+    """A model that was released for so many positions."""
+    card = registry.card("qwen2.5-vl-7b")
+    assert card.model
+    assert card.key
+    models = card.models | {card.key: dataclasses.replace(card.model, context=context)}
+    card = dataclasses.replace(card, models=models)
+    return registry.load(checkpoint("qwen2.5-vl"), card=card)
+
+
+def test_images_that_the_context_cannot_hold_share_what_text_and_answer_leave(
+    checkpoint: Build, photo: Path
+) -> None:
+    model = in_context(checkpoint, 1600)
+    response = model.generate("Compare them.", [photo, RED, photo], max_tokens=100)
+    first, small, last = (seen.plan for seen in response.images)
+    assert (first.source, small.source) == ((4032, 2988), RED.size)
+    assert small.image_tokens == plan_image(model.card, *RED.size).image_tokens
+    assert first == last
+    assert "share what is left of the context" in first.note
+    assert 1400 < response.prompt_tokens <= 1500
+
+
+def test_images_are_not_made_smaller_where_every_detail_is_asked_for(checkpoint: Build, photo: Path) -> None:
+    with pytest.raises(UnsupportedFeatureError, match="released for 1,600"):
+        in_context(checkpoint, 1600).generate("What?", photo, detail="full")
+
+
+def test_exact_decodes_every_pixel_and_changes_no_plan(qwen: VisionModel, photo: Path) -> None:
+    reduced, exact = (qwen.generate("What?", photo, exact=exact, **ANSWER) for exact in (False, True))
+    assert reduced.images == exact.images
+    assert reduced.image_tokens == exact.image_tokens
+
+
+def test_more_images_than_the_backend_handles_are_refused(load: Callable[[str], VisionModel]) -> None:
+    with pytest.raises(UnsupportedFeatureError, match="at most 1 images for llava-next, and these are 2"):
+        load("llava-next").generate("Compare.", [RED, BLUE])
 
 
 def test_the_pieces_of_a_stream_are_the_answer(qwen: VisionModel) -> None:
@@ -186,8 +227,12 @@ def test_a_response_is_plain_data_for_json(qwen: VisionModel) -> None:
         ({"prompt": "x", "images": [PIL.Image.new("RGB", (500, 2))]}, ImageError, "at most 200"),
         ({"prompt": "x", "max_tokens": 2.5}, UnsupportedFeatureError, "whole number from 1"),
         ({"prompt": None}, MessageError, "not NoneType"),
-        ({"prompt": [{"role": "user", "content": "x"}], "images": [RED]}, MessageError, "have 0 image parts"),
-        ({"prompt": [{"role": "user", "content": [{"type": "image"}]}]}, MessageError, "have 1 image parts"),
+        (
+            {"prompt": [{"role": "user", "content": "x"}], "images": [RED]},
+            MessageError,
+            "source: 0; images given: 1",
+        ),
+        ({"prompt": [{"role": "user", "content": [{"type": "image"}]}]}, MessageError, "without a source: 1"),
         ({"prompt": "x", "max_tokens": 0}, UnsupportedFeatureError, "max_tokens=0"),
         ({"prompt": "x", "temperature": -1.0}, UnsupportedFeatureError, "number from 0"),
         ({"prompt": "x", "enable_thinking": True}, UnsupportedFeatureError, "no prompt option"),

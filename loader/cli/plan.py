@@ -13,13 +13,16 @@ import registry
 from loader.cli.common import as_json, detail, max_tokens, print_json, printable, private
 from loader.errors import ImageError, UnsupportedFeatureError, takes_no_images
 from loader.parts import parts
-from loader.resize import Detail, ImagePlan, Size, plan_image
+from loader.resize import Detail, ImagePlan, Size, plan_images, room_for
 
 if TYPE_CHECKING:
     import PIL.Image
 
+    from loader.image import Opened
     from registry.cards import Card
 
+ANSWER = 512
+"""Tokens that are left to the answer, as `mlx-cards run` does unless told otherwise."""
 _SIZE = re.compile(r"(\d{1,6})x(\d{1,6})")
 _FORMATS: dict[str, dict[str, Any]] = {
     ".png": {"format": "PNG"},
@@ -47,7 +50,7 @@ def plan(
     allow_private_urls: bool,
     as_json: bool,
 ) -> None:
-    """Show what model NAME will see of images, given as paths, URLs or sizes.
+    """Show what model NAME will see of images, given as paths, URLs or sizes, in one question together.
 
     \b
     mlx-cards plan qwen2.5-vl-32b photo.jpg
@@ -58,16 +61,14 @@ def plan(
     card = registry.card(name)
     if show is not None:
         _check_target(show, images)
-        picture = _opened(card, images[0], allow_private_urls)
-        plans = [(images[0], plan_image(card, *picture.size, detail, max_image_tokens))]
-        _write(show, picture, plans[0][1], card)
-    else:
-        plans = [
-            (image, plan_image(card, *size_of(image, allow_private_urls), detail, max_image_tokens))
-            for image in images
-        ]
-    tokens = sum(plan.image_tokens for _, plan in plans)
+    opened = [_opened(card, image, allow_private_urls) for image in images]
+    sizes = [it if isinstance(it, tuple) else it.size for it in opened]
     context = card.model.context if card.model else None
+    room = room_for(context, 0, ANSWER)
+    plans = list(zip(images, plan_images(card, sizes, detail, max_image_tokens, room=room), strict=True))
+    if show is not None and not isinstance(opened[0], tuple):
+        _write(show, opened[0].pixels().image, plans[0][1], card)
+    tokens = sum(plan.image_tokens for _, plan in plans)
     if as_json:
         rows = [{"from": image, **plan.to_dict(), **_parts(plan, card)} for image, plan in plans]
         print_json({"name": card.name, "images": rows, "image_tokens": tokens, "context": context})
@@ -113,12 +114,16 @@ def _check_target(show: str, images: tuple[str, ...]) -> None:
         raise click.UsageError("--show would overwrite the image itself. Choose another name.")
 
 
-def _opened(card: Card, image: str, allow_private_urls: bool) -> PIL.Image.Image:
-    from loader.image import open_image
+def _opened(card: Card, image: str, allow_private_urls: bool) -> Opened | Size:
+    """A source, or a size written out."""
+    if size := _size(image):
+        return size
+    from loader.image import Opened
 
     if card.image is None:
         raise takes_no_images(card.name)
-    return open_image(image, background=card.image.background, allow_private_urls=allow_private_urls)
+    opened = Opened(image, background=card.image.background, allow_private_urls=allow_private_urls)
+    return _checked(opened)
 
 
 def _write(show: str, picture: PIL.Image.Image, plan: ImagePlan, card: Card) -> None:
@@ -143,8 +148,19 @@ def _label(image: str) -> str:
 
 def size_of(image: str, allow_private_urls: bool = False) -> Size:
     """Width and height of an upright image, from WxH or from a source."""
-    if match := _SIZE.fullmatch(image):
-        return int(match[1]), int(match[2])
-    from loader.image import open_image
+    if size := _size(image):
+        return size
+    from loader.image import Opened
 
-    return open_image(image, allow_private_urls=allow_private_urls).size
+    return _checked(Opened(image, allow_private_urls=allow_private_urls)).size
+
+
+def _checked(opened: Opened) -> Opened:
+    """Decoded as coarsely as can be: a file that is cut short has a size, too, and is no use."""
+    opened.pixels(at_least=(1, 1))
+    return opened
+
+
+def _size(image: str) -> Size | None:
+    match = _SIZE.fullmatch(image)
+    return (int(match[1]), int(match[2])) if match else None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @common.messages
 @common.detail
 @common.max_tokens
+@click.option("--exact", is_flag=True, help="Decode every pixel of large JPEGs, however small they are seen.")
 @common.private
 @click.option("--max-tokens", type=click.IntRange(1), default=512, show_default=True)
 @click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True)
@@ -42,6 +43,7 @@ def run(
     file: str | None,
     detail: Detail,
     max_image_tokens: int | None,
+    exact: bool,
     allow_private_urls: bool,
     max_tokens: int,
     temperature: float,
@@ -77,6 +79,7 @@ def run(
         system=system,
         detail=detail,
         max_image_tokens=max_image_tokens,
+        exact=exact,
         allow_private_urls=allow_private_urls,
         max_tokens=max_tokens,
         temperature=temperature,

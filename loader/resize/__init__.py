@@ -10,14 +10,35 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from loader.errors import ImageError, takes_no_images
-from loader.resize.budget import STRATEGIES, Detail, bounds_of, exceeds, fair_share, settled
+from loader.resize.budget import (
+    STRATEGIES,
+    Detail,
+    Settled,
+    bounds_of,
+    exceeds,
+    fair_share,
+    made_of,
+    room_for,
+    settled,
+)
 from loader.resize.plan import Bounds, Geometry, ImagePlan, Setting, Size, Strategy
 
 if TYPE_CHECKING:
     from registry.cards import Card
     from registry.vision import Image
 
-__all__ = ["STRATEGIES", "Bounds", "Detail", "ImagePlan", "Size", "Strategy", "plan_image", "plan_images"]
+__all__ = [
+    "STRATEGIES",
+    "Bounds",
+    "Detail",
+    "ImagePlan",
+    "Size",
+    "Strategy",
+    "made_of",
+    "plan_image",
+    "plan_images",
+    "room_for",
+]
 
 
 def plan_image(  # noqa: PLR0917  # the published signature
@@ -50,8 +71,8 @@ def plan_images(  # noqa: PLR0917  # as plan_image
 ) -> list[ImagePlan]:
     """What becomes of the images of one call, in their order; arguments as for `plan_image`, each image's.
 
-    `room` is what all of them may take of the context, in image tokens. If they would take more, the
-    large ones share what the small ones leave, except with `detail="full"`.
+    `room` is what all of them may take of the context, in positions (`room_for`). If they would take more,
+    the large ones share what the small ones leave, except with `detail="full"`.
     """
     image = card.image
     if image is None:
@@ -59,15 +80,20 @@ def plan_images(  # noqa: PLR0917  # as plan_image
     for width, height in sizes:
         _check_size(width, height)
     bounds = bounds_of(image, detail, max_tokens, max_pixels)
-    geometries, setting = settled(image, sizes, bounds)
-    tokens = [geometry.image_tokens for geometry in geometries]
+    # With every detail, the outcome is the processor's own, even one that the model cannot be given.
+    exactly = detail == "full" and bounds == Bounds()
+    made = settled(image, sizes, bounds, exactly=exactly)
+    tokens = [geometry.image_tokens for geometry in made.geometries]
+    if room is not None:  # smaller images need no more marks around their tokens
+        room -= sum(_extra(image, geometry) or 0 for geometry in made.geometries)
     shared = room is not None and detail != "full" and sum(tokens) > room
     if room is not None and shared:
-        bounds = Bounds(min(fair_share(tokens, room), bounds.tokens or room), bounds.pixels)
-        geometries, setting = settled(image, sizes, bounds)
+        share = fair_share(tokens, room)
+        bounds = Bounds(min(share, bounds.tokens or share), bounds.pixels)
+        made = settled(image, sizes, bounds)
     return [
-        _plan(image, size, geometry, bounds, setting, shared=shared)
-        for size, geometry in zip(sizes, geometries, strict=True)
+        _plan(image, size, geometry, made.setting, _remarks(geometry, bounds, made, shared=shared))
+        for size, geometry in zip(sizes, made.geometries, strict=True)
     ]
 
 
@@ -79,12 +105,16 @@ def _check_size(width: object, height: object) -> None:
             )
 
 
-def _plan(  # everything that a plan says
-    image: Image, source: Size, geometry: Geometry, bounds: Bounds, setting: Setting | None, *, shared: bool
-) -> ImagePlan:
+def _extra(image: Image, geometry: Geometry) -> int | None:
+    """Positions of an image besides image tokens; None: not established."""
+    return image.extra_tokens if geometry.extra_tokens is None else geometry.extra_tokens
+
+
+def _plan(image: Image, source: Size, geometry: Geometry, setting: Setting | None, remarks: str) -> ImagePlan:
+    """Everything that a plan says."""
     width, height = geometry.seen or geometry.resizes[-1]
     tokens = geometry.image_tokens
-    extra = image.extra_tokens if geometry.extra_tokens is None else geometry.extra_tokens
+    extra = _extra(image, geometry)
     return ImagePlan(
         source=source,
         width=width,
@@ -97,25 +127,38 @@ def _plan(  # everything that a plan says
         tiles=geometry.tiles,
         rows=geometry.rows,
         cols=geometry.cols,
-        note=_note(source, geometry, bounds, shared=shared),
+        note=_note(source, geometry) + remarks,
         grid=geometry.grid,
         overview_tokens=geometry.overview_tokens,
         cross_tokens=geometry.cross_tokens,
+        unseen_tokens=geometry.unseen_tokens,
         stays=geometry.stays,
         setting=setting,
     )
 
 
-def _note(source: Size, geometry: Geometry, bounds: Bounds, *, shared: bool) -> str:
+def _note(source: Size, geometry: Geometry) -> str:
+    """What becomes of the image."""
     width, height = geometry.seen or geometry.resizes[-1]
     rows, cols = geometry.rows or 0, geometry.cols or 0
     overview = " and an overview" if geometry.tiles > rows * cols else ""
     grid = f" as {rows} x {cols} tiles{overview}" if rows and geometry.tiles > 1 else ""
     crop = ", its ends cut off" if max(geometry.offset) > 0 else ""
-    share = "; all images share what is left of the context" if shared else ""
-    over = " and ".join(exceeds(geometry, bounds))
-    least = f"; the least this model can see, though {over} were asked for" if over else ""
-    return (
-        f"{source[0]}x{source[1]} seen at {width}x{height}{grid}{crop}: "
-        f"{geometry.image_tokens:,} image tokens{share}{least}"
-    )
+    seen = f"{source[0]}x{source[1]} seen at {width}x{height}{grid}{crop}"
+    return f"{seen}: {geometry.image_tokens:,} image tokens"
+
+
+def _remarks(geometry: Geometry, bounds: Bounds, made: Settled, *, shared: bool) -> str:
+    """Why it is so, where it is not what the model's own processor does by itself."""
+    said = []
+    if shared:
+        said.append("all images share what is left of the context")
+    if made.setting is not None:
+        name, value = made.setting
+        why = ", as the processor makes no overview beside tiles" if made.unseen else ""
+        said.append(f"{name.rpartition('.')[2]} set to {value}{why}")
+    if geometry.unseen_tokens:
+        said.append(f"{geometry.unseen_tokens:,} of them without a picture, so that no answer can be given")
+    if over := " and ".join(exceeds(geometry, bounds)):
+        said.append(f"the least this model can see, though {over} were asked for")
+    return "".join(f"; {remark}" for remark in said)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from loader.errors import UnsupportedFeatureError
+from loader.errors import ImageError, UnsupportedFeatureError
 from loader.resize.plan import Bounds, Geometry, Setting, Size, Strategy
 from loader.sampling import whole
 
@@ -65,21 +65,64 @@ def bounds_of(image: Image, detail: Detail, tokens: int | None, pixels: int | No
     return Bounds(budget.low if detail == "low" and budget.low else budget.tokens)
 
 
-def settled(image: Image, sizes: Sequence[Size], bounds: Bounds) -> tuple[list[Geometry], Setting | None]:
+class Settled(NamedTuple):
+    """The images of one call."""
+
+    geometries: list[Geometry]
+    setting: Setting | None
+    """What the processor is set to for all of them, because they are processed together."""
+    unseen: bool
+    """Whether, left as it is, the processor would write tokens that it makes no picture for."""
+
+
+def settled(image: Image, sizes: Sequence[Size], bounds: Bounds, *, exactly: bool = False) -> Settled:
     """What becomes of the images of one call, each within `bounds` as far as the family can.
 
-    One setting of the processor holds for all of them, because they are processed together.
+    `exactly`: the processor is left as it is, whatever it does.
     """
     module, plan = import_module(STRATEGIES[image.resize.kind]), strategy(image.resize.kind)
-    best, setting = [plan(image.resize, size, bounds) for size in sizes], None
-    if image.lever is not None and hasattr(module, "smaller"):
+    full = best = [plan(image.resize, size, bounds) for size in sizes]
+    setting = None
+    if image.lever is not None and not exactly:
         for parameters in module.smaller(image.resize):
-            if not any(exceeds(geometry, bounds) for geometry in best):
+            over = _excess(best, bounds)
+            if not over:
                 break
-            smaller = [plan(parameters, size, bounds) for size in sizes]
-            if _tokens(smaller) <= _tokens(best):
-                best, setting = smaller, (image.lever, _changed(image.resize, parameters))
-    return best, setting
+            lower = [plan(parameters, size, bounds) for size in sizes]
+            # Fewer tiles may be of another shape: nothing is to become more for it, in no image.
+            fewer = all(it.image_tokens <= was.image_tokens for it, was in zip(lower, full, strict=True))
+            if fewer and _excess(lower, bounds) < over:
+                best, setting = lower, (image.lever, _changed(image.resize, parameters))
+    return Settled(best, setting, any(it.unseen_tokens for it in full))
+
+
+def _excess(geometries: Sequence[Geometry], bounds: Bounds) -> int:
+    """How much is beyond the bounds, or unseen, over all images; 0: nothing is."""
+    excess = 0
+    for geometry in geometries:
+        wide, high = geometry.seen or geometry.resizes[-1]
+        excess += geometry.unseen_tokens
+        if bounds.tokens is not None:
+            excess += max(geometry.image_tokens - bounds.tokens, 0)
+        if bounds.pixels is not None:
+            excess += max(wide * high - bounds.pixels, 0)
+    return excess
+
+
+def made_of(image: Image, size: Size, setting: Setting | None) -> Geometry | None:
+    """What the processor, so set, makes of a picture of this size; None: it refuses it.
+
+    Apart from whether it would leave such a picture as it is, which depends on more than the outcome.
+    """
+    parameters = image.resize
+    if setting is not None:
+        module = import_module(STRATEGIES[parameters.kind])
+        parameters = next(it for it in module.smaller(parameters) if _changed(image.resize, it) == setting[1])
+    try:
+        geometry = strategy(parameters.kind)(parameters, size, Bounds())
+    except ImageError:
+        return None
+    return dataclasses.replace(geometry, stays=True)
 
 
 def exceeds(geometry: Geometry, bounds: Bounds) -> list[str]:
@@ -93,6 +136,17 @@ def exceeds(geometry: Geometry, bounds: Bounds) -> list[str]:
     return over
 
 
+def room_for(context: int | None, text: int, answer: int) -> int | None:
+    """Positions of a context that text and answer leave to images; None: the context is not known.
+
+    Who sets a high limit to the answer means that there is none, so it takes no more than half of it.
+    """
+    if context is None:
+        return None
+    left = max(context - text, 0)
+    return left - min(answer, left // 2)
+
+
 def fair_share(tokens: Sequence[int], room: int) -> int:
     """The most that each image may take so that all fit into `room`; small ones keep what they have."""
     left, cap = room, 0
@@ -104,13 +158,9 @@ def fair_share(tokens: Sequence[int], room: int) -> int:
     return cap
 
 
-def _tokens(geometries: Sequence[Geometry]) -> int:
-    return sum(geometry.image_tokens for geometry in geometries)
-
-
 def _changed(before: Any, after: Any) -> int:
     """The value of the one parameter that differs."""
     values = [
         (getattr(before, field.name), getattr(after, field.name)) for field in dataclasses.fields(before)
     ]
-    return next(int(new) for old, new in values if new != old)
+    return next(new for old, new in values if new != old)  # type: ignore[no-any-return]

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 Size = tuple[int, int]
 """Width and height, in pixels."""
 Setting = tuple[str, int]
-"""A dotted attribute of the processor, and the value that it is lowered to for a call."""
+"""A dotted attribute of the processor, and the value that it is lowered to for a call (False: turned off)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,8 @@ class ImagePlan:
     """Image tokens of the overview, where it has another number than a tile."""
     cross_tokens: int | None = None
     """Encoder states that the language model attends to instead of image tokens in the prompt."""
+    unseen_tokens: int = 0
+    """Image tokens for which the processor makes no picture: the model would take them for anything."""
     setting: Setting | None = None
     """What the processor has to be set to for this plan, where it limits itself by an attribute."""
     stays: bool = True
@@ -82,6 +84,7 @@ class ImagePlan:
             "cross_tokens": self.cross_tokens,
             "scale": list(self.scale),
             "offset": list(self.offset),
+            "setting": None if self.setting is None else list(self.setting),
             "note": self.note,
         }
 
@@ -114,6 +117,7 @@ class Geometry:
     size; None: the card's `image.extra_tokens` counts."""
     overview_tokens: int | None = None
     cross_tokens: int | None = None
+    unseen_tokens: int = 0
     stays: bool = True
 
 

@@ -58,9 +58,11 @@ def _cut(parameters: StretchTiles, size: Size) -> Geometry:
     patches = tiles * patches_of(parameters, tile)
     overview = overview_of(parameters, tiles)
     pictured = overview is not None and overview.fit != "absent"
+    unseen = 0
     if overview:
         tokens += tokens_of(parameters, overview.side)
         patches += pictured * patches_of(parameters, overview.side)
+        unseen = 0 if pictured else tokens_of(parameters, overview.side)
     return Geometry(
         (whole,),
         tokens,
@@ -68,6 +70,7 @@ def _cut(parameters: StretchTiles, size: Size) -> Geometry:
         tiles=tiles + pictured,
         rows=rows,
         cols=cols,
+        unseen_tokens=unseen,
         # An overview is made of what the processor is given, which should be the image itself.
         stays=whole == size or (not pictured and choose_grid(parameters, whole) == (cols, rows)),
     )
