@@ -50,7 +50,7 @@ def load(
 
     Raises UnknownModelError, CheckpointError, UnsupportedFeatureError.
     """
-    found, checkpoint = _find(
+    found, checkpoint = locate(
         name,
         quantization=quantization,
         device=device,
@@ -88,7 +88,7 @@ def _template(card: Card, checkpoint: Checkpoint, prompt: str, *, strict: bool) 
     return None
 
 
-def _find(
+def locate(
     name: str | os.PathLike[str],
     *,
     quantization: str,
@@ -99,9 +99,9 @@ def _find(
     **download: Any,
 ) -> tuple[Card, Checkpoint]:
     """The card and the checked files that `name` means; options as in `loader.load`."""
-    if _is_folder(name):
+    if is_folder(name):
         checkpoint = checkpoints.local(Path(name).expanduser(), trust_remote_code=trust_remote_code)
-        return _card_of(checkpoint, card), checkpoint
+        return card_of(checkpoint, card), checkpoint
     name = os.fspath(name)
     try:
         packaged().find(name)
@@ -117,15 +117,15 @@ def _find(
         if choice.repository is None:
             assert choice.folder is not None  # noqa: S101  # a card's weights are in one or the other
             checkpoint = checkpoints.local(choice.folder, trust_remote_code=trust_remote_code)
-            return _card_of(checkpoint, card), checkpoint
+            return card_of(checkpoint, card), checkpoint
         repository, revision = choice.repository, revision or choice.revision
     checkpoint = checkpoints.download(
         repository, revision=revision, trust_remote_code=trust_remote_code, **download
     )
-    return _card_of(checkpoint, card), checkpoint
+    return card_of(checkpoint, card), checkpoint
 
 
-def _is_folder(name: str | os.PathLike[str]) -> bool:
+def is_folder(name: str | os.PathLike[str]) -> bool:
     """A path object, or a string that can only be meant as a path."""
     if not isinstance(name, str):
         return True
@@ -134,7 +134,7 @@ def _is_folder(name: str | os.PathLike[str]) -> bool:
     return "/" in name and Path(name).is_dir()
 
 
-def _card_of(checkpoint: Checkpoint, card: Card | str | None) -> Card:
+def card_of(checkpoint: Checkpoint, card: Card | str | None) -> Card:
     """The named card, or the one family that has the checkpoint's model type; they must agree."""
     catalog = packaged()
     if isinstance(card, str):

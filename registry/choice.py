@@ -61,7 +61,7 @@ def choose(catalog: Catalog, name: str, *, quantization: str, device: Device | s
 
 
 def choose_for(card: Card, quantization: str | None, device: Device | str | None) -> Choice:
-    """A checkpoint of the model that `card` is seen as; `quantization` None takes the finest that leaves room.
+    """A checkpoint of the model that `card` is seen as; None takes the finest that leaves room.
 
     Raises UnsupportedFeatureError where no conversion is known.
     """
@@ -103,8 +103,8 @@ def _best(card: Card, model: Model, device: Device | str | None) -> tuple[str, s
         if needed <= machine.working_set * (ROOM_SHARE if complete else WEIGHTS_SHARE):
             rest = "" if complete else " and what is not known of it"
             return quantization, (
-                f"The finest that leaves room: with a photo of 12 megapixels it takes {gigabytes(needed)}{rest} "
-                f"of {limit}."
+                "The finest that leaves room: with a photo of 12 megapixels it takes "
+                f"{gigabytes(needed)}{rest} of {limit}."
             )
     smallest = fine_to_coarse[-1]
     if model.quantizations[smallest].bytes is None:

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import registry
-from loader.device import WORKING_SET_SHARE, Device, find
+from loader.device import Device, find
 from loader.errors import UnknownModelError, UnsupportedFeatureError
+from loader.memory import estimate
 from registry.cards import PRECISION
 from registry.catalog import Catalog
-from registry.choice import WEIGHTS_SHARE, choose
+from registry.choice import PHOTO, ROOM_SHARE, WEIGHTS_SHARE, choose
 from tests.test_reader import good_card
 
 GB = 10**9
@@ -28,13 +29,6 @@ def converted(name: str) -> bool:
 
 CONVERTED = list(filter(converted, registry.names()))
 EVERY_CONVERTED = pytest.mark.parametrize("name", CONVERTED)
-
-
-def machine(room: int) -> Device:
-    """A machine that leaves this many bytes to weights, to the byte."""
-    working_set = -(-room * 10 // 8)
-    assert int(working_set * WEIGHTS_SHARE) == room
-    return Device("m9-test", 2 * working_set, working_set)
 
 
 def catalog_of(folder: Path, quantizations: str) -> Catalog:
@@ -72,6 +66,8 @@ def test_a_hub_repository_resolves_to_itself(name: str) -> None:
     assert model is not None
 
     for quantization, weights in model.quantizations.items():
+        if weights.repository is None:
+            continue  # it comes with the package
         choice = registry.resolve(weights.repository)
         assert (choice.model, choice.quantization, choice.repository) == (
             name,
@@ -87,17 +83,17 @@ def test_a_hub_repository_resolves_to_itself(name: str) -> None:
         ("qwen2.5-vl-7b", "m1-8gb", "3bit"),
         ("qwen2.5-vl-7b", "m4-max-64gb", "bf16"),
         ("qwen2.5-vl-32b", "m4-max-64gb", "8bit"),
-        ("qwen2.5-vl-72b", "m4-max-64gb", "3bit"),
+        ("qwen2.5-vl-72b", "m4-max-64gb", "4bit"),
         ("qwen2.5-vl-32b", "m2-ultra-192gb", "bf16"),
         ("qwen2.5-vl-72b", "m2-ultra-192gb", "8bit"),
         ("gemma3-27b", "m2-ultra-192gb", "bf16"),
     ],
 )
-def test_auto_takes_the_finest_whose_weights_leave_room(name: str, device: str, quantization: str) -> None:
+def test_auto_takes_the_finest_that_leaves_room(name: str, device: str, quantization: str) -> None:
     choice = registry.resolve(name, device=device)
 
     assert choice.quantization == quantization
-    assert choice.why.startswith("The finest whose weights (")
+    assert choice.why.startswith("The finest that leaves room: with a photo of 12 megapixels it takes ")
 
 
 @EVERY_CONVERTED
@@ -105,8 +101,13 @@ def test_auto_takes_the_finest_whose_weights_leave_room(name: str, device: str, 
 def test_auto_is_the_rule_applied_to_the_card(name: str, device: str) -> None:
     model = registry.card(name).model
     assert model is not None
-    room = find(device).working_set * WEIGHTS_SHARE
-    fit = [q for q, w in model.quantizations.items() if w.bytes is not None and w.bytes <= room]
+    room = find(device).working_set
+
+    def leaves_room(quantization: str) -> bool:
+        made = estimate(f"{name}@{quantization}", [PHOTO], device=device)
+        return made.at_least <= room * (WEIGHTS_SHARE if made.total is None else ROOM_SHARE)
+
+    fit = [q for q, weights in model.quantizations.items() if weights.bytes is not None and leaves_room(q)]
     coarsest = min(model.quantizations, key=PRECISION.index)
 
     assert registry.resolve(name, device=device).quantization == max(
@@ -114,23 +115,26 @@ def test_auto_is_the_rule_applied_to_the_card(name: str, device: str) -> None:
     )
 
 
-@pytest.mark.parametrize(("room", "quantization"), [(4 * GB, "8bit"), (4 * GB - 8, "4bit")])
-def test_weights_that_fill_their_share_exactly_still_fit(
-    room: int, quantization: str, tmp_path: Path
-) -> None:
+def test_what_fills_its_share_exactly_still_leaves_room(tmp_path: Path) -> None:
     catalog = catalog_of(
         tmp_path, "{4bit: {repository: a/b, bytes: 5}, 8bit: {repository: a/c, bytes: 4000000000}}"
     )
+    chosen = choose(catalog, "good-3b@8bit", quantization="auto", device="m1-8gb")
+    needed = estimate(chosen, [PHOTO], device="m1-8gb").total
+    assert needed is not None
+    exactly = -(-needed * 10 // 9)
 
-    assert choose(catalog, "good-3b", quantization="auto", device=machine(room)).quantization == quantization
+    for working_set, quantization in ((exactly, "8bit"), (exactly - 2, "4bit")):
+        device = Device("m9-test", 2 * working_set, working_set)
+        assert choose(catalog, "good-3b", quantization="auto", device=device).quantization == quantization
 
 
 @pytest.mark.parametrize(
-    ("name", "device", "weights", "room"),
-    [("qwen2.5-vl-32b", "m1-8gb", "19.8 GB", "6.4 GB"), ("qwen2.5-vl-72b", "m1-16gb", "33.2 GB", "12.9 GB")],
+    ("name", "device", "needed", "room"),
+    [("qwen2.5-vl-32b", "m1-8gb", "21.0 GB", "6.4 GB"), ("qwen2.5-vl-72b", "m1-16gb", "34.8 GB", "12.9 GB")],
 )
 def test_where_nothing_leaves_room_the_smallest_is_taken_and_says_so(
-    name: str, device: str, weights: str, room: str
+    name: str, device: str, needed: str, room: str
 ) -> None:
     choice = registry.resolve(name, device=device)
     model = registry.card(name).model
@@ -138,8 +142,8 @@ def test_where_nothing_leaves_room_the_smallest_is_taken_and_says_so(
 
     assert choice.quantization == min(model.quantizations, key=PRECISION.index)
     assert choice.why == (
-        f"The smallest there is; its weights of {weights} leave little or no room in the {room} "
-        f"that the GPU may use on {device} (estimate)."
+        f"The smallest there is; with a photo of 12 megapixels it takes {needed}, which leave little or no "
+        f"room in the {room} that the GPU may use on {device} (estimate)."
     )
 
 
@@ -164,7 +168,7 @@ def test_weights_of_unknown_size_are_not_called_too_large(tmp_path: Path) -> Non
 )
 def test_a_larger_machine_never_gets_a_coarser_quantization(name: str, memories: list[int]) -> None:
     coarse, fine = (
-        registry.resolve(name, device=Device("m9-test", memory, int(memory * WORKING_SET_SHARE))).quantization
+        registry.resolve(name, device=Device("m9-test", memory, memory * 3 // 4)).quantization
         for memory in memories
     )
 

@@ -69,7 +69,16 @@ def content(wheel: Path) -> set[str]:
 
 def test_the_wheel_holds_every_card(content: set[str]) -> None:
     cards = {f"registry/models/{family}.yaml" for family in registry.families()}
-    assert {name for name in content if name.endswith(".yaml")} == cards
+    assert {name for name in content if name.startswith("registry/models/")} == cards
+    assert "registry/devices.yaml" in content
+
+
+def test_the_wheel_holds_the_checkpoint_of_the_demo_model(content: set[str]) -> None:
+    folder = registry.resolve("demo").folder
+    assert folder is not None
+    files = {path.relative_to(ROOT).as_posix() for path in folder.iterdir()}
+    assert "registry/checkpoints/demo/model.safetensors" in files
+    assert files <= content
 
 
 def test_the_wheel_says_that_both_packages_are_typed(content: set[str]) -> None:
