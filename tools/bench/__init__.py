@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tools.bench import cold_start, prompts
+from tools.bench import cold_start, images, prompts
 from tools.bench.timing import Report
 
 __all__ = ["BENCHMARKS"]
@@ -17,5 +17,6 @@ __all__ = ["BENCHMARKS"]
 BENCHMARKS: dict[str, Callable[[int], Report]] = {
     "cold-start": cold_start.run,
     "prompts": prompts.run,
+    "images": images.run,
 }
 """Benchmarks by the name on the command line. Their modules import light things only (see timing)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -61,9 +62,11 @@ def _count(text: str) -> int:
 def _machine() -> dict[str, str]:
     return {
         "system": f"{platform.system()} {platform.machine()}",
+        "cores": f"{os.cpu_count()} cores",
         "python": f"Python {platform.python_version()}",
         "mlx": f"mlx {_version('mlx')}",
         "mlx-vlm": f"mlx-vlm {_version('mlx-vlm')}",
+        "pillow": f"Pillow {_version('pillow')}",
     }
 
 
