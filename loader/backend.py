@@ -8,8 +8,9 @@ accepts a prompt with too few placeholders (mlx-vlm 0.7.10).
 from __future__ import annotations
 
 import contextlib
+import gc
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -40,6 +41,11 @@ class Inputs:
     image_tokens: int
     """Positions that image features go to."""
 
+    @property
+    def highest_id(self) -> int:
+        """The highest number of a token in the prompt."""
+        return int(self.tensors["input_ids"].max().item())
+
     def spliced(self, features: int, images: int) -> Inputs:
         """The same where each image has one position, in the place of which the model puts its features."""
         if self.image_tokens != images:
@@ -60,20 +66,26 @@ class Piece:
 class Backend:
     """A model and its processor, loaded."""
 
-    def __init__(self, folder: Path, requirements: Requirements, *, trust_remote_code: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        requirements: Requirements,
+        *,
+        trust_remote_code: bool = False,
+        weights: bool = True,
+    ) -> None:
+        """`weights=False` loads the processor alone, which prepares and counts but cannot answer."""
         _check_version(requirements)
-        from mlx_vlm.utils import load
-
         try:
-            self._model, self._processor = load(str(folder), trust_remote_code=trust_remote_code)
+            self._model, self._processor = _loaded(folder, trust_remote_code, weights)
         except Exception as error:  # the backend raises anything from KeyError to RuntimeError
             raise CheckpointError(
-                f"{requirements.package} cannot load {folder.name}: {_first_line(error)}. "
+                f"{requirements.package} cannot load {folder.name}: {first_line(error)}. "
                 "Check that the download is complete and that the checkpoint is an MLX conversion."
             ) from error
         self._check_processor(folder, requirements)
         self._tokenizer: Any = getattr(self._processor, "tokenizer", self._processor)
-        self._encoder = _encoder(self._tokenizer)
+        self._encoder = encoder_of(self._tokenizer)
         self._preparing = threading.Lock()
 
     def control_tokens(self, prompt: Prompt) -> frozenset[str]:
@@ -156,7 +168,7 @@ class Backend:
             raise
         except Exception as error:
             raise CheckpointError(
-                f"The processor refused the prompt: {_first_line(error)}. "
+                f"The processor refused the prompt: {first_line(error)}. "
                 "Check that the checkpoint's own configuration agrees with the card."
             ) from error
         ids: list[int] = tensors["input_ids"].flatten().tolist()
@@ -212,6 +224,32 @@ class Backend:
 
     def generate(self, inputs: Inputs, sampling: Sampling) -> Iterator[Piece]:
         """Generate until the model stops or `sampling.max_tokens` are reached."""
+        for step in self._steps(inputs, sampling):
+            yield Piece(step.text, step.generation_tokens, step.finish_reason)
+
+    def next_token(self, inputs: Inputs) -> list[float]:
+        """Log-probability of each token of the vocabulary to be the first of the answer."""
+        import mlx.core as mx
+
+        with contextlib.closing(self._steps(inputs, Sampling(max_tokens=1))) as steps:
+            found: list[float] = next(steps).logprobs.astype(mx.float32).flatten().tolist()
+        return found
+
+    def reached(self, one: Inputs, other: Inputs) -> int | None:
+        """Positions to which the model hands features of images: those where `other`, the same prompt about
+        images of the same sizes, becomes something else. None where they are no positions of the prompt.
+        """
+        first, second = (self._embedded(inputs) for inputs in (one, other))
+        if first.cross_attention_states is not None:
+            return None
+        return int((first.inputs_embeds != second.inputs_embeds).any(axis=-1).sum())
+
+    def _embedded(self, inputs: Inputs) -> Any:
+        tensors = dict(inputs.tensors)
+        ids, pixels = tensors.pop("input_ids"), tensors.pop("pixel_values", None)
+        return self._model.get_input_embeddings(ids, pixels, mask=tensors.pop("attention_mask", None), **tensors)
+
+    def _steps(self, inputs: Inputs, sampling: Sampling) -> Generator[Any, None, None]:
         from mlx_vlm.generate import stream_generate
 
         tensors = dict(inputs.tensors)
@@ -229,15 +267,25 @@ class Backend:
             **options,
         )
         try:
-            for step in steps:
-                yield Piece(step.text, step.generation_tokens, step.finish_reason)
+            yield from steps
         except Exception as error:
             raise CheckpointError(
-                f"The backend failed while answering: {_first_line(error)}. "
+                f"The backend failed while answering: {first_line(error)}. "
                 "Check the sampling options, and that the checkpoint is complete and of this family."
             ) from error
         finally:
             steps.close()
+
+
+def _loaded(folder: Path, trust_remote_code: bool, weights: bool) -> tuple[Any, Any]:
+    """The model (None without weights) and the processor."""
+    from mlx_vlm.utils import get_model_and_args, load, load_config, load_processor
+
+    if weights:
+        model, processor = load(str(folder), trust_remote_code=trust_remote_code)
+        return model, processor
+    get_model_and_args(load_config(folder))  # imports the family's module, without which it is not found
+    return None, load_processor(folder, trust_remote_code=trust_remote_code)
 
 
 def upstream_prompt(folder: Path, messages: Sequence[Mapping[str, Any]]) -> str:
@@ -260,7 +308,7 @@ def upstream_prompt(folder: Path, messages: Sequence[Mapping[str, Any]]) -> str:
         return str(apply_chat_template(processor, config, list(messages), num_images=images))
     except Exception as error:
         raise CheckpointError(
-            f"mlx-vlm cannot render this conversation: {_first_line(error)}. Leave --compare out."
+            f"mlx-vlm cannot render this conversation: {first_line(error)}. Leave --compare out."
         ) from error
 
 
@@ -293,7 +341,8 @@ def _set(owner: Any, name: str, value: int) -> None:
         setattr(owner, name, value)
 
 
-def _encoder(tokenizer: Any) -> Encoder | None:
+def encoder_of(tokenizer: Any) -> Encoder | None:
+    """What keeps typed control tokens apart, None for a tokenizer that cannot."""
     try:
         return Encoder(tokenizer)
     except UnsupportedFeatureError:  # a tokenizer in Python
@@ -322,6 +371,14 @@ def peak_memory() -> int:
     return int(mx.get_peak_memory())
 
 
+def free_memory() -> None:
+    """Give back what MLX holds of models that nobody refers to any more."""
+    import mlx.core as mx
+
+    gc.collect()  # models refer to themselves
+    mx.clear_cache()
+
+
 def _check_version(requirements: Requirements) -> None:
     from packaging.specifiers import SpecifierSet
 
@@ -340,6 +397,7 @@ def _check_version(requirements: Requirements) -> None:
         )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What a message has room for."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
     return text if len(text) <= 200 else f"{text[:200]}..."

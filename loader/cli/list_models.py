@@ -49,7 +49,11 @@ def _cells(card: Card) -> list[str]:
     row = _row(card)
     return [
         card.name,
-        f"{card.model.parameters / 1e9:.1f} B" if card.model and card.model.parameters else "",
+        _count(card.model.parameters) if card.model and card.model.parameters else "",
         "" if row["context"] is None else f"{row['context']:,}",
         " ".join(card.model.quantizations if card.model else ()) or "-",
     ]
+
+
+def _count(parameters: int) -> str:
+    return f"{parameters / 1e9:.1f} B" if parameters >= 5e7 else f"{parameters / 1e6:.1f} M"

@@ -67,14 +67,15 @@ def _model_of(fact: str, card: Card) -> Model | None:
 
 def _model(card: Card, model: Model) -> Iterator[tuple[str, str]]:
     yield "family", card.id
-    yield "original", model.source
+    if model.source is not None:
+        yield "original", model.source
     if model.parameters is not None:
         yield "parameters", f"{model.parameters:,}"
     if model.context is not None:
         yield "context", f"{model.context:,} positions"
     for quantization, weights in model.quantizations.items():
         size = "size unknown" if weights.bytes is None else f"{gigabytes(weights.bytes)} of weights"
-        yield quantization, f"{weights.repository} ({size})"
+        yield quantization, f"{weights.repository or 'comes with this package'} ({size})"
 
 
 def resize_words(image: Image) -> str:
