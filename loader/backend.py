@@ -247,7 +247,8 @@ class Backend:
     def _embedded(self, inputs: Inputs) -> Any:
         tensors = dict(inputs.tensors)
         ids, pixels = tensors.pop("input_ids"), tensors.pop("pixel_values", None)
-        return self._model.get_input_embeddings(ids, pixels, mask=tensors.pop("attention_mask", None), **tensors)
+        mask = tensors.pop("attention_mask", None)
+        return self._model.get_input_embeddings(ids, pixels, mask=mask, **tensors)
 
     def _steps(self, inputs: Inputs, sampling: Sampling) -> Generator[Any, None, None]:
         from mlx_vlm.generate import stream_generate
