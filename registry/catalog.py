@@ -14,8 +14,11 @@ from registry.naming import Target, either, fold, model_name, model_types, names
 
 if TYPE_CHECKING:
     from registry.cards import Card
+    from registry.name_index import NameIndex
 
 CARDS = Path(__file__).parent / "models"
+LARGE = 200
+"""Cards from which an index of names is worth its file. Fewer are looked through in some ten milliseconds."""
 
 
 class Catalog:
@@ -84,11 +87,42 @@ class Catalog:
         First those whose id is in it, between separators. All names but `<id>-<model>` are in the text.
         """
         words = f"-{key.replace('/', '-')}-"
+        if self._index is not None:
+            found = self._index.families(key)
+            yield from found
+            if self._fresh_index is not None:  # who goes on has not found what was meant
+                yield from (family for family in self._fresh_index.families(key) if family not in found)
+            return
         likely = [family for family in self._families if f"-{fold(family)}-" in words]
         yield from sorted(likely, key=len, reverse=True)
         for family in self._families:
             if family not in likely and (family in self._read or self._has(family, key)):
                 yield family
+
+    @functools.cached_property
+    def _index(self) -> NameIndex | None:
+        """Where names stand, for a packaged folder that is too large to be looked through."""
+        if not self._trusted or len(self._families) < LARGE:
+            return None
+        from registry import name_index
+
+        return name_index.opened(self._folder, self._families, self._indexed)
+
+    @functools.cached_property
+    def _fresh_index(self) -> NameIndex | None:
+        """The same, also where a card was written in place, which takes a look at every file."""
+        from registry import name_index
+
+        return name_index.opened(self._folder, self._families, self._indexed, thoroughly=True)
+
+    def _indexed(self, family: str) -> list[str]:
+        """All names of a card; of one that is malformed only its id, so that asking for it says why."""
+        from registry.reader import read_trusted
+
+        with contextlib.suppress(CardError, AttributeError, KeyError, TypeError):
+            data = read_trusted(self._path(family))
+            return [*model_types(data), *(name for name, _ in names_of(family, data))]
+        return [family]
 
     def _has(self, family: str, key: str) -> bool:
         """Whether a folded name is anywhere in a card's text."""
@@ -204,14 +238,20 @@ class Catalog:
             raise UnknownModelError(self._choose_a_model(target.family), name=name)
         return target
 
+    def _spellings(self) -> dict[str, str]:
+        """Every name by its folded form."""
+        if self._index is not None and self._fresh_index is not None:
+            return self._fresh_index.spellings()
+        return {key: name for key, (name, _) in self._all_names().items()}
+
     def _unknown(self, name: str, base: str) -> UnknownModelError:
         import difflib
 
-        names = self._all_names()
+        names = self._spellings()
         # Repositories share their owner, which alone must not make them alike.
         cutoff = 0.9 if "/" in base else 0.6
         close = difflib.get_close_matches(fold(base), list(names), 3, cutoff=cutoff)
-        suggestions = tuple(names[key][0] for key in close)
+        suggestions = tuple(names[key] for key in close)
         what = f"No model is called {name!r}, and a name is never resolved to one that looks like it."
         if suggestions:
             todo = f"Did you mean {either(suggestions)}?"

@@ -1,0 +1,16 @@
+"""What several formats share."""
+
+from __future__ import annotations
+
+import re
+
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def printable(text: str) -> str:
+    """Text of a stranger's card in one line: it must not steer a terminal or a build log."""
+    return _UNPRINTABLE.sub("\ufffd", text)
+
+
+def count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}" + "s" * (number != 1)
