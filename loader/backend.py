@@ -12,11 +12,11 @@ import gc
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loader.errors import CheckpointError, UnsupportedFeatureError
+from loader.installed import check_version
 from loader.prompt.encode import Encoder
 from loader.sampling import Sampling
 
@@ -75,7 +75,7 @@ class Backend:
         weights: bool = True,
     ) -> None:
         """`weights=False` loads the processor alone, which prepares and counts but cannot answer."""
-        _check_version(requirements)
+        check_version(requirements)
         try:
             self._model, self._processor = _loaded(folder, trust_remote_code, weights)
         except Exception as error:  # the backend raises anything from KeyError to RuntimeError
@@ -378,24 +378,6 @@ def free_memory() -> None:
 
     gc.collect()  # models refer to themselves
     mx.clear_cache()
-
-
-def _check_version(requirements: Requirements) -> None:
-    from packaging.specifiers import SpecifierSet
-
-    package = requirements.package
-    try:
-        installed = metadata.version(package)
-    except metadata.PackageNotFoundError as error:
-        raise UnsupportedFeatureError(
-            f"{package} is not installed, and models run on it. "
-            "Install it with: pip install 'mlx-cards[mlx]'."
-        ) from error
-    if installed not in SpecifierSet(requirements.requires, prereleases=True):
-        raise UnsupportedFeatureError(
-            f"{package} {installed} is installed, and this family was checked with "
-            f"{requirements.requires}. Install that: pip install '{package}{requirements.requires}'."
-        )
 
 
 def first_line(error: Exception) -> str:

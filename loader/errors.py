@@ -5,7 +5,7 @@
     ├── UnknownModelError        (LookupError) no card has that name; knows up to three suggestions
     ├── ImageError               (ValueError) a source is not an image that can be used
     ├── MessageError             (ValueError) a conversation that the family cannot say; knows the place
-    ├── MemoryBudgetError        (MemoryError) it would not fit
+    ├── MemoryBudgetError        (MemoryError) it would not fit; knows the estimate
     ├── UnsupportedFeatureError  the family cannot do what was asked
     └── CheckpointError          files on disk or on the hub are missing, wrong or not what the card says
 
@@ -15,6 +15,10 @@ Each message is two sentences: what is wrong and why, then what to do next.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from loader.memory.result import Estimate
 
 __all__ = [
     "CardError",
@@ -75,7 +79,14 @@ class MessageError(MLXCardsError, ValueError):
 
 
 class MemoryBudgetError(MLXCardsError, MemoryError):
-    """The request needs more memory than the device gives."""
+    """The request needs more memory than the device gives.
+
+    `estimate` has its parts, the verdict and what to do (None where it was refused without one).
+    """
+
+    def __init__(self, message: str, *, estimate: Estimate | None = None) -> None:
+        super().__init__(message)
+        self.estimate = estimate
 
 
 class UnsupportedFeatureError(MLXCardsError):

@@ -7,25 +7,25 @@ the plans -> text (loader.backend).
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from loader.backend import Backend, Inputs, peak_memory, reset_peak_memory
+from loader.answering import Answering, Messages, Prepared
+from loader.backend import Backend, Inputs
 from loader.errors import CheckpointError, UnsupportedFeatureError
 from loader.fit import fit_opened
+from loader.guard import Guard, OnExceed, Question
 from loader.image import Opened, describe
 from loader.messages import conversation, matched
 from loader.prompt import Prompt, render
 from loader.prompt.forgery import OnForgery, escape, image_tokens
 from loader.prompt.upstream import render_checkpoint
 from loader.resize import Detail, ImagePlan, plan_images, room_for
-from loader.response import Response, SeenImage, Timings
+from loader.response import SeenImage
 from loader.sampling import Sampling
-from loader.stream import AsyncStream, Steps, Stream
+from loader.stream import Stream
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -33,53 +33,37 @@ if TYPE_CHECKING:
     from loader.checkpoint import Checkpoint
     from loader.checkpoint.template import ChatTemplate
     from registry.cards import Card
+    from registry.choice import Choice
 
-Messages = str | Sequence[Mapping[str, Any]]
-"""A question, or messages as in loader.messages."""
-WAIT_SECONDS = 0.05
-"""How often a call that waits for its turn looks whether it is still wanted."""
+__all__ = ["Prepared", "VisionModel"]
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A call, ready to run."""
-
-    prompt: Prompt
-    escaped: tuple[str, ...]
-    images: tuple[SeenImage, ...]
-    inputs: Inputs
-    seconds: float
-
-
-class VisionModel:
+class VisionModel(Answering[Backend]):
     """A loaded model. One answer is written at a time; calls from other threads wait their turn."""
 
     def __init__(
-        self, card: Card, checkpoint: Checkpoint, backend: Backend, template: ChatTemplate | None = None
+        self,
+        card: Card,
+        checkpoint: Checkpoint,
+        backend: Backend,
+        template: ChatTemplate | None = None,
+        *,
+        guard: Guard | None = None,
+        choice: Choice | None = None,
     ) -> None:
-        """`template`: the checkpoint's own chat template, where it is to be used instead of the card's."""
+        """`template`: the checkpoint's own chat template, where it is to be used instead of the card's.
+        `guard` checks the memory of every call; None: nothing does."""
+        super().__init__(backend)
         self.card = card
         self.checkpoint = checkpoint
+        self.choice = choice
+        """Which quantization was taken, and why; None where a folder or an unlisted repository was named."""
         self._template = template
-        self._backend = backend
-        self._busy = threading.Lock()
-        self._busy_thread: int | None = None
+        self._guard = guard
 
     def __repr__(self) -> str:
         where = self.checkpoint.repository or self.checkpoint.folder
         return f"<VisionModel {self.card.name} from {where}>"
-
-    def generate(self, prompt: Messages, images: Any = (), **options: Any) -> Response:
-        """Answer `prompt`, a question or a list of messages.
-
-        `images` is one source or a list: path, URL, bytes, file object, PIL image, array. With a
-        question they stand before its text; with messages they fill the image parts that have no
-        source of their own, in order. `options` are those of `stream`.
-        """
-        stream = self.stream(prompt, images, **options)
-        for _ in stream:
-            pass
-        return stream.response
 
     def stream(
         self,
@@ -100,6 +84,9 @@ class VisionModel:
         continue_final_message: bool = False,
         on_forgery: OnForgery = "escape",
         allow_private_urls: bool = False,
+        on_exceed: OnExceed = "shrink",
+        memory_limit: int | str | None = None,
+        check_memory: bool | None = None,
         **prompt_options: bool,
     ) -> Stream:
         """As `generate`, with the text as it is written; `.response` is there at the end.
@@ -112,10 +99,53 @@ class VisionModel:
         text; with images the backend takes the prompt as one string, and a space breaks them
         ("escape"); "error" refuses them, "allow" lets them act, but for image tokens.
 
+        What would take more memory than MLX allocates gets smaller images, down to the card's small
+        budget; then, with `on_exceed="refuse"`, or where every detail is asked for, it is refused.
+        `memory_limit` and `check_memory` are those of `loader.load`, for one call.
+
         Raises MessageError, ImageError, UnsupportedFeatureError for what cannot be asked, and
-        CheckpointError where the processor disagrees with the card.
+        CheckpointError where the processor disagrees with the card, MemoryBudgetError.
         """
         sampling = Sampling(max_tokens, temperature, top_p, top_k, repetition_penalty, seed)
+        prepared = self.prepare(
+            prompt,
+            images,
+            system=system,
+            max_tokens=max_tokens,
+            detail=detail,
+            max_image_tokens=max_image_tokens,
+            max_image_pixels=max_image_pixels,
+            exact=exact,
+            continue_final_message=continue_final_message,
+            on_forgery=on_forgery,
+            allow_private_urls=allow_private_urls,
+            on_exceed=on_exceed,
+            memory_limit=memory_limit,
+            check_memory=check_memory,
+            **prompt_options,
+        )
+        return self.answer(prepared, sampling)
+
+    def prepare(
+        self,
+        prompt: Messages,
+        images: Any = (),
+        *,
+        system: str | None = None,
+        max_tokens: int = 512,
+        detail: Detail = "auto",
+        max_image_tokens: int | None = None,
+        max_image_pixels: int | None = None,
+        exact: bool = False,
+        continue_final_message: bool = False,
+        on_forgery: OnForgery = "escape",
+        allow_private_urls: bool = False,
+        on_exceed: OnExceed = "shrink",
+        memory_limit: int | str | None = None,
+        check_memory: bool | None = None,
+        **prompt_options: bool,
+    ) -> Prepared:
+        """All that `stream` does before the model's turn, with the same arguments, checks and errors."""
         start = time.perf_counter()
         sources = _listed(images)
         messages = conversation(prompt, len(sources), system)
@@ -125,25 +155,26 @@ class VisionModel:
         opened = [self._open(source, allow_private_urls) for source in named]
         rendered, escaped = self._safe(rendered, on_forgery)
         limits = detail, max_image_tokens, max_image_pixels
-        plans = self._plans(opened, limits, rendered, max_tokens)
+        guard = self._guard.of_call(memory_limit, check_memory) if self._guard is not None else None
+        asked = self._asked(opened, limits, rendered, max_tokens)
+        plans, warnings = (asked.plans, ()) if guard is None else guard.admit(asked, on_exceed)
         seen = tuple(SeenImage(describe(it), plan) for it, plan in zip(named, plans, strict=True))
         pixels = self._pixels(opened, plans, exact=exact)
         inputs = self._inputs(rendered, plans, pixels, as_string=on_forgery == "allow")
-        prepared = Prepared(rendered, escaped, seen, inputs, time.perf_counter() - start)
-        stop = threading.Event()
-        return Stream(self._run(prepared, sampling, stop), stop)
+        return Prepared(rendered, escaped, seen, inputs, time.perf_counter() - start, warnings)
 
-    async def generate_async(self, prompt: Messages, images: Any = (), **options: Any) -> Response:
-        """As `generate`, in a thread: the event loop stays free. Cancelling stops the model."""
-        stream = self.stream_async(prompt, images, **options)
-        async with stream:
-            async for _ in stream:
-                pass
-            return stream.response
+    def next_token(self, prepared: Prepared) -> list[float]:
+        """Log-probability of each token of the vocabulary to be the first of the answer."""
+        with self._turn(threading.Event()):
+            return self._backend.next_token(prepared.inputs)
 
-    def stream_async(self, prompt: Messages, images: Any = (), **options: Any) -> AsyncStream:
-        """As `stream`, for `async for`. Preparation, too, happens in the thread."""
-        return AsyncStream(lambda: self.stream(prompt, images, **options))
+    def reached(self, one: Prepared, other: Prepared) -> int | None:
+        """Positions of the prompt that images change: `other` asks the same about images of the same sizes.
+
+        None where the model keeps what it sees beside the prompt.
+        """
+        with self._turn(threading.Event()):
+            return self._backend.reached(one.inputs, other.inputs)
 
     def _render(self, messages: Sequence[Mapping[str, Any]], leave_open: bool, options: Any) -> Prompt:
         if self._template is None:
@@ -164,20 +195,19 @@ class VisionModel:
         assert spec is not None  # noqa: S101  # render refuses images where the card has none
         return Opened(source, background=spec.background, allow_private_urls=allow_private_urls)
 
-    def _plans(
+    def _asked(
         self,
         opened: Sequence[Opened],
         limits: tuple[Detail, int | None, int | None],
         prompt: Prompt,
         answer: int,
-    ) -> list[ImagePlan]:
+    ) -> Question:
         """What becomes of all images together, in what text and answer leave of the context."""
-        if not opened:
-            return []
         context = self.card.model.context if self.card.model else None
-        text = self._backend.count(prompt) if context is not None else 0
+        text = self._backend.count(prompt)
         room = room_for(context, text, answer)
-        plans = plan_images(self.card, [it.size for it in opened], *limits, room)
+        sizes = [it.size for it in opened]
+        plans = plan_images(self.card, sizes, *limits, room) if sizes else []
         for plan in plans:
             if plan.unseen_tokens:
                 raise UnsupportedFeatureError(
@@ -185,7 +215,18 @@ class VisionModel:
                     f"tokens {self.card.backend.package} makes no picture, and the model would make one up. "
                     "Use detail='auto', which lowers the limit."
                 )
-        return plans
+        # Each placeholder has a position already. What is beyond the context needs no check of its memory.
+        self._check_context(text + sum(plan.image_tokens - 1 for plan in plans))
+        return Question(sizes, plans, *limits, room, text, answer)
+
+    def _check_context(self, positions: int) -> None:
+        """Raises UnsupportedFeatureError for a prompt that is longer than the model was released for."""
+        context = self.card.model.context if self.card.model else None
+        if context is not None and positions > context:
+            raise UnsupportedFeatureError(
+                f"The prompt takes {positions:,} positions and {self.card.name} was "
+                f"released for {context:,}. Shorten it, or use fewer or smaller images (max_image_tokens=)."
+            )
 
     def _pixels(
         self, opened: list[Opened], plans: Sequence[ImagePlan], *, exact: bool
@@ -223,66 +264,8 @@ class VisionModel:
                 "the checkpoint's settings differ from the card's. "
                 "Name the model that the checkpoint is: load(folder, card=NAME)."
             )
-        context = self.card.model.context if self.card.model else None
-        if context is not None and inputs.prompt_tokens > context:
-            raise UnsupportedFeatureError(
-                f"The prompt takes {inputs.prompt_tokens:,} positions and {self.card.name} was "
-                f"released for {context:,}. Shorten it, or use fewer or smaller images (max_image_tokens=)."
-            )
+        self._check_context(inputs.prompt_tokens)
         return inputs
-
-    def _run(self, prepared: Prepared, sampling: Sampling, stop: threading.Event) -> Steps:
-        with self._turn(stop) as mine:
-            if not mine:
-                return None
-            reset_peak_memory()
-            started = first = time.perf_counter()
-            text, tokens, reason = [], 0, "length"
-            for piece in self._backend.generate(prepared.inputs, sampling):
-                if not tokens:
-                    first = time.perf_counter()
-                tokens = piece.tokens
-                reason = piece.finish_reason or reason
-                text.append(piece.text)
-                yield piece.text
-                if stop.is_set():
-                    return None
-            ended = time.perf_counter()
-            return Response(
-                text="".join(text),
-                finish_reason=reason,
-                prompt=prepared.prompt.text,
-                escaped=prepared.escaped,
-                warnings=prepared.prompt.warnings,
-                prompt_tokens=prepared.inputs.prompt_tokens,
-                image_tokens=prepared.inputs.image_tokens,
-                completion_tokens=tokens,
-                images=prepared.images,
-                timings=Timings(prepared.seconds, first - started, ended - first),
-                peak_memory=peak_memory(),
-            )
-
-    @contextlib.contextmanager
-    def _turn(self, stop: threading.Event) -> Iterator[bool]:
-        """The backend keeps state between tokens: two answers at a time would mix.
-
-        True once it is this answer's turn, False if `stop` came first.
-        """
-        me = threading.get_ident()
-        if self._busy_thread == me:
-            raise UnsupportedFeatureError(
-                "Another stream of this model is still open. Read it to its end or close it first."
-            )
-        while not self._busy.acquire(timeout=WAIT_SECONDS):
-            if stop.is_set():
-                yield False
-                return
-        self._busy_thread = me
-        try:
-            yield True
-        finally:
-            self._busy_thread = None
-            self._busy.release()
 
 
 def _listed(images: Any) -> list[Any]:

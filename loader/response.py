@@ -43,7 +43,7 @@ class Response:
     escaped: tuple[str, ...]
     """Control tokens that the caller's text spelled and that were broken by a space."""
     warnings: tuple[str, ...]
-    """What a caller should know: words that the family's format has no place for."""
+    """What a caller should know: words that the family's format has no place for, memory that may page."""
     prompt_tokens: int
     """All positions before the answer, those of images included."""
     image_tokens: int

@@ -100,7 +100,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, {"Content-Type": "application/json"}, self.hub.info_body)
         elif found := self._files(repository, revision):
             sha, files = found
-            siblings = [{"rfilename": name} for name in files]
+            sized = "blobs=true" in urlsplit(self.path).query
+            siblings = [
+                {"rfilename": name} | ({"size": len(data)} if sized else {}) for name, data in files.items()
+            ]
             tree = [
                 {"type": "file", "path": name, "size": len(data), "oid": _etag(data)}
                 for name, data in files.items()

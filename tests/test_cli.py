@@ -16,7 +16,7 @@ from loader.resize import plan_image
 from tests.command import Result, mlx_cards
 
 Run = Callable[..., Result]
-COMMANDS = ["list", "show", "plan", "prompt", "run"]
+COMMANDS = ["list", "show", "fit", "plan", "prompt", "run"]
 
 
 @pytest.fixture
@@ -233,6 +233,20 @@ def test_run_answers_about_a_photo_and_says_what_was_done(
     )
     assert result.out == data["text"] + "\n"
     assert data["usage"]["image_tokens"] == 256
+
+
+def test_run_says_which_quantization_was_taken_and_why(run: Run) -> None:
+    result = run("run", "demo", "-p", "What is this?", "--max-tokens", "2")
+    assert result.code == 0
+    assert result.err.splitlines()[0] == f"demo@fp16: {registry.resolve('demo').why}"
+
+
+def test_run_keeps_the_limit_that_is_given_unless_the_check_is_left_out(run: Run) -> None:
+    asked = ("run", "demo", "-p", "What is this?", "--max-tokens", "2", "--memory-limit", "1MB")
+    refused = run(*asked)
+    assert (refused.code, refused.out) == (1, "")
+    assert "demo cannot be loaded: " in refused.err
+    assert run(*asked, "--no-memory-check").code == 0
 
 
 def test_prompt_refuses_images_that_the_conversation_has_no_place_for(

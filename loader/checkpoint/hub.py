@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from loader.checkpoint.code import first_code, refusal, refuse_code
@@ -28,10 +29,12 @@ def download(
     trust_remote_code: bool = False,
     progress: bool = True,
     local_files_only: bool = False,
+    admit: Callable[[int], None] | None = None,
 ) -> Checkpoint:
     """Get `repository` at one commit through the hub's cache, and check it.
 
     `revision` is a branch, tag or commit (None: main). Without a network the cache alone is used.
+    `admit` is called with the bytes of the weights, before any file is fetched; what it raises ends this.
     """
     revision = revision or "main"
     _check_names(repository, revision)
@@ -39,13 +42,16 @@ def download(
         reason = "the network may not be used (local_files_only)"
         return _from_cache(repository, revision, cache_dir, trust_remote_code, reason)
     try:
-        commit, files = _listing(repository, revision)
+        commit, files = _listing(repository, revision, sizes=admit is not None)
     except failures() as error:
         if not is_unreachable(error):
             raise explained(error, repository, revision) from error
         reason = f"the network or the hub is not reachable ({first_line(error)})"
         return _from_cache(repository, revision, cache_dir, trust_remote_code, reason)
-    _check_listing(files, repository, trust_remote_code)
+    _check_listing(list(files), repository, trust_remote_code)
+    weights = [size for name, size in files.items() if name.endswith(".safetensors") and "/" not in name]
+    if admit is not None and None not in weights:
+        admit(sum(size or 0 for size in weights))
     try:
         folder = _fetch(repository, commit, cache_dir, with_code=trust_remote_code, progress=progress)
     except failures() as error:
@@ -67,15 +73,18 @@ def _check_names(repository: str, revision: str) -> None:
         )
 
 
-def _listing(repository: str, revision: str) -> tuple[str, list[str]]:
+def _listing(repository: str, revision: str, *, sizes: bool) -> tuple[str, dict[str, int | None]]:
+    """The commit, and the files with their bytes, as far as the hub says."""
     from huggingface_hub import HfApi
     from huggingface_hub.constants import HF_HUB_ETAG_TIMEOUT
 
     # Without a timeout the client waits for ever on a network that swallows packets.
-    info = HfApi().model_info(repository, revision=revision, timeout=HF_HUB_ETAG_TIMEOUT)
+    info = HfApi().model_info(
+        repository, revision=revision, timeout=HF_HUB_ETAG_TIMEOUT, files_metadata=sizes
+    )
     if not _COMMIT.fullmatch(info.sha or ""):
         raise ValueError(f"the answer names no commit but {info.sha!r}")
-    return str(info.sha), [file.rfilename for file in info.siblings or ()]
+    return str(info.sha), {file.rfilename: file.size for file in info.siblings or ()}
 
 
 def _check_listing(files: list[str], repository: str, trust_remote_code: bool) -> None:

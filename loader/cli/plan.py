@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import registry
+from loader.cli import memory
 from loader.cli.common import as_json, detail, max_tokens, print_json, printable, private
 from loader.errors import ImageError, UnsupportedFeatureError, takes_no_images
 from loader.parts import parts
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from loader.image import Opened
     from registry.cards import Card
 
-ANSWER = 512
-"""Tokens that are left to the answer, as `mlx-cards run` does unless told otherwise."""
 _SIZE = re.compile(r"(\d{1,6})x(\d{1,6})")
 _FORMATS: dict[str, dict[str, Any]] = {
     ".png": {"format": "PNG"},
@@ -40,6 +39,10 @@ _FORMATS: dict[str, dict[str, Any]] = {
 @max_tokens
 @click.option("--show", metavar="FILE", help="Draw what the model sees of one image: .png, .jpg or .webp.")
 @private
+@memory.device
+@memory.context
+@memory.kv_bits
+@memory.answer
 @as_json
 def plan(
     name: str,
@@ -48,13 +51,19 @@ def plan(
     max_image_tokens: int | None,
     show: str | None,
     allow_private_urls: bool,
+    device: str | None,
+    context: int | None,
+    kv_bits: str | None,
+    max_tokens: int,
     as_json: bool,
 ) -> None:
-    """Show what model NAME will see of images, given as paths, URLs or sizes, in one question together.
+    """Show what model NAME will see of images, given as paths, URLs or sizes, in one question together, and
+    the memory that it takes.
 
     \b
     mlx-cards plan qwen2.5-vl-32b photo.jpg
     mlx-cards plan qwen2.5-vl-32b photo.jpg --show seen.png
+    mlx-cards plan qwen2.5-vl-32b photo.jpg --device m4-pro-24gb --context 8k
     mlx-cards plan smolvlm2-500m 4032x3024 --detail full
     mlx-cards plan qwen3-vl-8b 1000x20000 --max-image-tokens 600
     """
@@ -63,22 +72,36 @@ def plan(
         _check_target(show, images)
     opened = [_opened(card, image, allow_private_urls) for image in images]
     sizes = [it if isinstance(it, tuple) else it.size for it in opened]
-    context = card.model.context if card.model else None
-    room = room_for(context, 0, ANSWER)
-    plans = list(zip(images, plan_images(card, sizes, detail, max_image_tokens, room=room), strict=True))
+    positions = card.model.context if card.model else None
+    planned = plan_images(card, sizes, detail, max_image_tokens, room=room_for(positions, 0, max_tokens))
+    taken = memory.of_model(
+        name,
+        card,
+        device,
+        planned,
+        detail=detail,
+        max_image_tokens=max_image_tokens,
+        max_tokens=max_tokens,
+        context=context,
+        kv_bits=kv_bits,
+    )
+    plans = list(zip(images, planned, strict=True))
     if show is not None and not isinstance(opened[0], tuple):
         _write(show, opened[0].pixels().image, plans[0][1], card)
     tokens = sum(plan.image_tokens for _, plan in plans)
     if as_json:
         rows = [{"from": image, **plan.to_dict(), **_parts(plan, card)} for image, plan in plans]
-        print_json({"name": card.name, "images": rows, "image_tokens": tokens, "context": context})
+        data = {"name": card.name, "images": rows, "image_tokens": tokens, "context": positions}
+        print_json({**data, "memory": None if taken is None else taken.to_dict()})
         return
-    for image, planned in plans:
-        facts = parts(planned, card).facts
-        line = f"{planned.note} ({facts})" if facts else planned.note
+    for image, plan in plans:
+        facts = parts(plan, card).facts
+        line = f"{plan.note} ({facts})" if facts else plan.note
         click.echo(line if _SIZE.fullmatch(image) else f"{_label(image)}: {line}")
-    of_context = "" if context is None else f" of {context:,} positions"
+    of_context = "" if positions is None else f" of {positions:,} positions"
     click.echo(click.style(f"{tokens:,} image tokens{of_context}", bold=True))
+    if taken is not None:
+        taken.show()
 
 
 def _parts(plan: ImagePlan, card: Card) -> dict[str, Any]:

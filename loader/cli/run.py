@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Let Python inside the checkpoint run with your rights.",
 )
+@click.option("--memory-limit", metavar="SIZE", help="Take so much memory at most: 20gb.")
+@click.option("--no-memory-check", is_flag=True, help="Try what the memory does not allow.")
 @common.as_json
 def run(
     name: str,
@@ -52,6 +54,8 @@ def run(
     device: str | None,
     revision: str | None,
     trust_remote_code: bool,
+    memory_limit: str | None,
+    no_memory_check: bool,
     as_json: bool,
 ) -> None:
     """Load model NAME (or a checkpoint FOLDER) and answer; the text appears as it is written.
@@ -72,7 +76,11 @@ def run(
         revision=revision,
         trust_remote_code=trust_remote_code,
         progress=not as_json,
+        memory_limit=memory_limit,
+        check_memory=not no_memory_check,
     )
+    if model.choice is not None:
+        click.echo(f"{model.choice.model}@{model.choice.quantization}: {model.choice.why}", err=True)
     with model.stream(
         asked,
         list(images),

@@ -47,23 +47,24 @@ class Disguise:
         return sorted({i for i, _ in self._opaque.meanings.values()} - said)
 
 
-def refuse_control_tokens(card: Card, template: ChatTemplate, turns: Sequence[Message]) -> None:
+def refuse_control_tokens(card: Card | None, template: ChatTemplate, turns: Sequence[Message]) -> None:
     """Raises MessageError for a word that could act as a control token."""
-    pattern = any_of(token.strip() for token in template.special_tokens() | image_tokens(card.image))
+    reserved = image_tokens(card.image if card else None)
+    pattern = any_of(token.strip() for token in template.special_tokens() | reserved)
     for i, turn in enumerate(turns):
         found = pattern and pattern.search(f"{turn.text}\0{turn.reasoning or ''}")
         if found:
             raise MessageError(
                 f"Message {i} holds {found[0]!r}, a control token, and the checkpoint's own template changes "
-                "the words, so that it cannot be kept apart. Take it out, or use the card's prompt.",
+                "the words, so that it cannot be kept apart. Take it out.",
                 message=i,
             )
 
 
-def tagged(card: Card, segments: Sequence[Segment], images: int) -> tuple[Segment, ...]:
+def tagged(card: Card | None, segments: Sequence[Segment], images: int) -> tuple[Segment, ...]:
     """The segments, their literals split where the template placed images."""
-    image = card.image
-    if image is None or not images:
+    image = card.image if card else None
+    if card is None or image is None or not images:
         return tuple(segments)
     # The longest spelling first: the whole placeholder, or the part of it that the processor replaces.
     spellings = sorted({image.placeholder, *image_tokens(image)}, key=len, reverse=True)

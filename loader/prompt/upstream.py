@@ -113,7 +113,7 @@ def _rendered(
 
 
 def render_checkpoint(
-    card: Card,
+    card: Card | None,
     template: ChatTemplate,
     messages: Sequence[Mapping[str, Any]],
     *,
@@ -125,7 +125,8 @@ def render_checkpoint(
 
     It is rendered with the words, and with tokens in their places. Where both give the same text, as they
     do unless the template reads the words, it is known what the caller typed. Where they do not, all is
-    literal but for the images, and control tokens in the words are refused. `options` go to the
+    literal but for the images, and control tokens in the words are refused. Without a card, for a model of
+    text, no images are looked for. `options` go to the
     template as they are; `now` is what it takes for the present.
 
     Raises MessageError where the template refuses the conversation, CheckpointError where it fails
