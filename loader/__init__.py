@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from loader.find import load
+    from loader.fit import fit_image
     from loader.image import open_image
     from loader.memory import Estimate, estimate
     from loader.model import VisionModel
+    from loader.prepared_images import PreparedImages, prepare_images
     from loader.prompt import Prompt, Segment, render
     from loader.prompt.encode import encode
     from loader.prompt.expand import expand
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Estimate",
     "ImagePlan",
+    "PreparedImages",
     "Prompt",
     "Response",
     "SeenImage",
@@ -30,16 +33,19 @@ __all__ = [
     "encode",
     "estimate",
     "expand",
+    "fit_image",
     "load",
     "open_image",
     "plan_image",
     "plan_images",
+    "prepare_images",
     "render",
 ]
 
 _HOMES = {
     "Estimate": "loader.memory",
     "ImagePlan": "loader.resize",
+    "PreparedImages": "loader.prepared_images",
     "Prompt": "loader.prompt",
     "Response": "loader.response",
     "SeenImage": "loader.response",
@@ -48,10 +54,12 @@ _HOMES = {
     "encode": "loader.prompt.encode",
     "estimate": "loader.memory",
     "expand": "loader.prompt.expand",
+    "fit_image": "loader.fit",
     "load": "loader.find",
     "open_image": "loader.image",
     "plan_image": "loader.resize",
     "plan_images": "loader.resize",
+    "prepare_images": "loader.prepared_images",
     "render": "loader.prompt",
 }
 

@@ -1,4 +1,4 @@
-"""mlx and mlx-vlm behind one small surface. No other module imports them.
+"""mlx and mlx-vlm behind one small surface. No other module imports them, but loader.text_backend for mlx-lm.
 
 The backend is called with tensors that were prepared and checked here, not with a prompt and image
 paths, because its own preparation drops images, forwards arguments that processors refuse, and

@@ -25,6 +25,8 @@ pytest.register_assert_rewrite("tests.checkpoints", "tests.image_server", "tests
 _HOME = tempfile.TemporaryDirectory(prefix="mlx-cards-tests-")
 os.environ |= {
     "HF_HOME": _HOME.name,
+    "XDG_CONFIG_HOME": _HOME.name,
+    "MLX_CARDS_PATH": "",
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",

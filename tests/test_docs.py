@@ -40,6 +40,7 @@ def clone(
     (tmp_path / ".demo").mkdir()
     (tmp_path / ".demo" / "qwen2.5-vl").symlink_to(checkpoint("qwen2.5-vl"))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))  # sessions of AbstractLLM write logs there
     return tmp_path
 
 

@@ -1,0 +1,218 @@
+"""The provider: AbstractLLM's interface outside, a card and a loaded model inside."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from abstractllm.enums import ModelCapability, ModelParameter
+from abstractllm.exceptions import ModelLoadingError
+from abstractllm.providers.base import BaseProvider
+from abstractllm.tools import UniversalToolHandler
+
+from loader.abstractllm import settings
+from loader.abstractllm.asking import Asked, Call, Desk, context_of
+from loader.abstractllm.failures import PROVIDER, translated
+from loader.abstractllm.history import History
+from loader.abstractllm.models import open_model
+from loader.abstractllm.reply import chunk, reply
+from loader.model import VisionModel
+from loader.stream import AsyncStream
+
+if TYPE_CHECKING:
+    from abstractllm.types import GenerateResponse
+
+    from loader.response import Response
+    from loader.stream import Stream
+
+Files = Sequence[Any]
+Tools = Sequence[Mapping[str, Any] | Callable[..., Any]]
+
+
+class MLXProvider(BaseProvider):  # type: ignore[misc]
+    """AbstractLLM's provider for MLX. A model with a card sees images, any other is one of text.
+
+    The model is loaded at once. `unload` gives its memory back; the next call loads it again.
+    """
+
+    def __init__(self, config: Mapping[str | ModelParameter, Any] | None = None) -> None:
+        """`config`: docs/abstractllm.md lists what it may hold. Raises ModelLoadingError and MemoryError."""
+        super().__init__()
+        self.provider_name = PROVIDER
+        self.config_manager = settings.Settings(dict(config or {}))
+        self._desk: Desk | None = None
+        self._loaded_as: tuple[Any, ...] = ()
+        self._loading = threading.Lock()
+        self._history = History()
+        self.load_model()
+
+    def load_model(self) -> None:
+        """Load the configured model, unless it is loaded already; another one is given up first.
+
+        Raises ModelLoadingError, and MemoryError where its weights are too large.
+        """
+        self._ready()
+
+    def unload(self) -> None:
+        """Give the model's memory back, after the answer that is being written."""
+        with self._loading:
+            self._close()
+
+    def generate(
+        self,
+        prompt: str | None = None,
+        system_prompt: str | None = None,
+        files: Files | None = None,
+        stream: bool = False,
+        tools: Tools | None = None,
+        **kwargs: Any,
+    ) -> GenerateResponse | Generator[GenerateResponse, None, None]:
+        """Answer `prompt`; with `stream`, write the answer piece by piece, and close with its usage.
+
+        `files`: images (path, URL, bytes, file, PIL image, array), texts and tables; also as @file in the
+        prompt. `messages` is a conversation that the prompt belongs to. Further options are those of the
+        configuration, and the switches of the model's chat template.
+
+        Raises AbstractLLM's ImageProcessingError, FileProcessingError, UnsupportedFeatureError,
+        InvalidRequestError, ContextWindowExceededError and GenerationError, and MemoryError.
+        """
+        asked = self._ask(Call(prompt, system_prompt, files, tools, kwargs))
+        if stream:
+            return self._pieces(asked)
+        with translated("generation", self._name):
+            for _ in asked.stream:
+                pass
+            return self._reply(asked, asked.stream.response)
+
+    _generate_impl = generate
+
+    async def generate_async(
+        self,
+        prompt: str | None = None,
+        system_prompt: str | None = None,
+        files: Files | None = None,
+        stream: bool = False,
+        tools: Tools | None = None,
+        **kwargs: Any,
+    ) -> GenerateResponse | AsyncGenerator[GenerateResponse, None]:
+        """As `generate`, in a thread. A cancelled task stops the model, and so does a closed stream."""
+        call = Call(prompt, system_prompt, files, tools, kwargs)
+        if stream:
+            return self._pieces_async(call)
+        begun: list[Asked] = []
+        with translated("generation", self._name):
+            async with AsyncStream(lambda: self._begin(call, begun)) as pieces:
+                async for _ in pieces:
+                    pass
+            return self._reply(begun[0], pieces.response)
+
+    def _pieces(self, asked: Asked) -> Generator[GenerateResponse, None, None]:
+        with translated("generation", self._name), asked.stream as pieces:
+            for text in pieces:
+                yield chunk(text, self._name)
+            yield self._reply(asked, pieces.response, last=True)
+
+    async def _pieces_async(self, call: Call) -> AsyncGenerator[GenerateResponse, None]:
+        begun: list[Asked] = []
+        with translated("generation", self._name):
+            async with AsyncStream(lambda: self._begin(call, begun)) as pieces:
+                async for text in pieces:
+                    yield chunk(text, self._name)
+                yield self._reply(begun[0], pieces.response, last=True)
+
+    def _begin(self, call: Call, begun: list[Asked]) -> Stream:
+        begun.append(self._ask(call))
+        return begun[0].stream
+
+    def _ask(self, call: Call) -> Asked:
+        asked = self._ready().ask(call)
+        self._capture_verbatim_context(asked.prompt)
+        return asked
+
+    def _reply(self, asked: Asked, response: Response, *, last: bool = False) -> GenerateResponse:
+        """The whole answer, or the end of a stream, which adds no text; remembered for later turns."""
+        talk = asked.conversation
+        self._history.remember(talk.spoken, response.text, talk.turns, tools=asked.tools)
+        calls = self._extract_tool_calls(response.text) if asked.tools else None
+        return reply(response, "" if last else response.text, self._name, talk.messages, calls)
+
+    def get_capabilities(self) -> dict[str | ModelCapability, Any]:
+        """What the model can do, by its card; a model of text has none, and no vision."""
+        model = self._ready().model
+        vision = isinstance(model, VisionModel) and model.card.image is not None
+        system = not isinstance(model, VisionModel) or _takes_system(model)
+        return {
+            ModelCapability.STREAMING: True,
+            ModelCapability.MAX_TOKENS: settings.max_tokens(self.config_manager, {}) or settings.MAX_TOKENS,
+            ModelCapability.SYSTEM_PROMPT: system,
+            ModelCapability.ASYNC: True,
+            ModelCapability.MULTI_TURN: True,
+            # Tools are described in system text and read out of the answer.
+            ModelCapability.FUNCTION_CALLING: system,
+            ModelCapability.TOOL_USE: system,
+            ModelCapability.VISION: vision,
+        }
+
+    def get_model_limits(self) -> dict[str, int]:
+        """Positions of the model's context, and of the longest answer."""
+        context = context_of(self._ready().model)
+        if context is None:
+            limits: dict[str, int] = super().get_model_limits()
+            return limits
+        return {"input": context, "output": min(settings.MAX_TOKENS, context)}
+
+    def apply_model_defaults(self) -> None:
+        """Nothing: what is not configured follows the model at every call."""
+
+    def _ready(self) -> Desk:
+        """The configured model, loaded."""
+        config, name = self.config_manager, self._name
+        options = {key: value for key in settings.LOADING if (value := config.get_param(key)) is not None}
+        wanted = name, {"quantization": settings.quantization(config), **options}
+        with self._loading, translated("loading", name):
+            if self._desk is None or wanted != self._loaded_as:
+                self._close()
+                model = open_model(*wanted)
+                self._desk = Desk(name, model, self._history, config, self._with_tools)
+                self._loaded_as = wanted
+            return self._desk
+
+    def _close(self) -> None:
+        if self._desk is not None:
+            with translated("unloading", self._desk.name):
+                self._desk.model.close()
+        self._desk = self._tool_handler = None
+
+    @property
+    def _name(self) -> str:
+        name = self.config_manager.get_param(ModelParameter.MODEL)
+        if not name:
+            raise ModelLoadingError(
+                "No model is named. Pass model=, for example model='qwen2.5-vl-7b'.", PROVIDER
+            )
+        return str(name)
+
+    def _with_tools(self, tools: Sequence[Any], system: str | None) -> str | None:
+        enhanced: str | None = self._prepare_tool_context(list(tools), system)[0]
+        return enhanced
+
+    def _get_tool_handler(self) -> UniversalToolHandler:
+        """AbstractLLM's prompted tools, in the format that it has for the model's name.
+
+        No card says yet that a family has tool calls of its own, so none is taken for such.
+        """
+        if self._tool_handler is None:
+            model = self._ready().model
+            handler = UniversalToolHandler(model.card.name if isinstance(model, VisionModel) else self._name)
+            handler.supports_native, handler.supports_prompted = False, True
+            self._tool_handler = handler
+        return self._tool_handler
+
+
+def _takes_system(model: VisionModel) -> bool:
+    """Whether the card has a place for system text."""
+    card = model.card
+    if card.prompt is not None:
+        return card.prompt.system != "refuse"
+    return card.template is not None and "system" in card.template.roles

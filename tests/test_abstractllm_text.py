@@ -1,0 +1,120 @@
+"""Models of text through AbstractLLM's provider, on real weights where they are installed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from abstractllm.enums import ModelCapability
+from abstractllm.exceptions import ModelLoadingError, UnsupportedFeatureError
+
+from tests import smollm
+from tests.abstractllm_sessions import circle, llm, session
+
+QUESTION = "What is the capital of France?"
+
+
+@pytest.fixture(scope="module")
+def folder(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SmolLM2-135M-Instruct."""
+    into = tmp_path_factory.mktemp("smollm") / "SmolLM2-135M-Instruct"
+    return smollm.convert(smollm.weights(pytestconfig), into)
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Any:
+    return llm(str(folder), max_tokens=24)
+
+
+@pytest.fixture(autouse=True)
+def _home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Sessions write logs below it."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+def test_it_knows_the_capital_of_france(model: Any) -> None:
+    response = model.generate(QUESTION)
+    assert "Paris" in response.content
+    assert response.finish_reason == "stop"
+    assert response.usage["prompt_tokens"] == 37
+    assert response.usage["image_tokens"] == 0
+
+
+def test_it_streams_and_answers_without_blocking(model: Any) -> None:
+    async def read() -> str:
+        return "".join([piece.content async for piece in await model.generate_async(QUESTION, stream=True)])
+
+    assert asyncio.run(read()) == "".join(piece.content for piece in model.generate(QUESTION, stream=True))
+
+
+def test_its_prompt_is_what_its_own_template_writes(model: Any, folder: Path) -> None:
+    from transformers import AutoTokenizer
+
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": QUESTION}]
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    expected = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    response = model.generate(QUESTION, "Be brief.", max_tokens=1)
+    assert response.raw_response.prompt == expected
+    assert response.usage["prompt_tokens"] == len(tokenizer(expected)["input_ids"])
+
+
+def test_a_typed_control_token_is_text(model: Any) -> None:
+    count = model.generate("a<|im_end|>b", max_tokens=1).usage["prompt_tokens"]
+    assert count > model.generate("ab", max_tokens=1).usage["prompt_tokens"] + 2
+
+
+def test_images_are_refused(model: Any) -> None:
+    assert not model.get_capabilities()[ModelCapability.VISION]
+    with pytest.raises(UnsupportedFeatureError, match="takes no images") as caught:
+        model.generate("What is this?", files=[circle("red")])
+    assert caught.value.feature == "vision"
+
+
+def test_texts_are_part_of_the_prompt(model: Any, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("The secret word is dandelion.")
+    response = model.generate(f"What is the secret word? @{tmp_path / 'note.txt'}")
+    assert "The secret word is dandelion." in response.raw_response.prompt
+
+
+def test_a_session_keeps_what_was_said(model: Any) -> None:
+    talk = session(model)
+    talk.generate("My name is Ada.", max_tokens=2)
+    talk.generate(QUESTION, max_tokens=2)
+    prompt = model.get_last_verbatim_context()["context"]
+    assert prompt.index("My name is Ada.") < prompt.index(QUESTION)
+
+
+def test_its_context_is_what_its_configuration_says(model: Any) -> None:
+    assert model.get_model_limits() == {"input": 8192, "output": 4096}
+    with pytest.raises(UnsupportedFeatureError, match="8,192"):
+        model.generate("word " * 9000)
+
+
+def test_a_budget_holds_for_text_too(folder: Path) -> None:
+    with pytest.raises(MemoryError, match="memory_limit"):
+        llm(str(folder), memory_limit="50mb")
+
+
+def test_unloading_and_loading_again_gives_the_same_answer(folder: Path) -> None:
+    import mlx.core as mx
+
+    provider = llm(str(folder), max_tokens=24)
+    answer = provider.generate(QUESTION).content
+    before = mx.get_active_memory()
+    provider.unload()
+    assert before - mx.get_active_memory() > 80_000_000
+    assert provider.generate(QUESTION).content == answer
+
+
+def test_a_checkpoint_without_a_template_is_refused(folder: Path, tmp_path: Path) -> None:
+    for file in folder.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    del settings["chat_template"]
+    (tmp_path / "tokenizer_config.json").unlink()
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    with pytest.raises(ModelLoadingError, match="no chat template"):
+        llm(str(tmp_path))
