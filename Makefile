@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint types schema bench clean
+.PHONY: demo test lint types schema bench measure clean
 
 demo: $(READY)  ## the main job: card, plan, prompt and an answer about a 12-megapixel photo
 	$(BIN)/python -m tools.demo
@@ -31,6 +31,9 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mlx,dev]'
 	touch $@
+
+measure: $(READY)  ## MLX's own peak of memory beside the estimate; only runs that are not in measurements/
+	$(BIN)/python -m tools.measure --products skipped
 
 clean:
 	rm -rf $(VENV) .demo dist build

@@ -17,7 +17,7 @@ class VisionTower:
     layers: Positive
     """Transformer blocks."""
     hidden: Positive
-    """Width."""
+    """Width of the hidden state."""
     heads: Positive
     """Attention heads."""
     intermediate: Positive
@@ -37,6 +37,8 @@ class VisionTower:
     precision of the scores."""
     explicit: bool = False
     """The backend multiplies out the attention scores itself, in 32 bits, so that no kernel can fuse them."""
+    one_hot: Count = 0
+    """Elements of one-hot codes of its position that the backend makes for each row, before the blocks."""
     float32: Literal["vision", "all"] | None = None
     """The backend never casts the pixels to the weights' precision, so that the encoder computes in 32 bits.
     With `all` it does not cast the features either, and the language model computes and caches in 32 bits."""
@@ -94,7 +96,7 @@ class TextTower:
     layers: Positive
     """Transformer blocks."""
     hidden: Positive
-    """Width."""
+    """Width of the hidden state."""
     heads: Positive
     """Query heads."""
     kv_heads: Positive

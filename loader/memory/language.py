@@ -59,8 +59,9 @@ def language_bytes(
     length = _Length(prompt, prompt + request.max_tokens, chunk, states)
     scores = masks = 0
     if not request.fuses(text.head_dim, engine):
-        scores = text.heads * chunk * max(prompt, states) * size
-        masks = chunk * prompt
+        pairs = _pairs(prompt, chunk)
+        scores = text.heads * max(pairs, chunk * states) * size
+        masks = pairs
     forward = chunk * _widest(text) * size
     a, b = (HIDDEN_FLOAT32, QUERIES_FLOAT32) if float32 else (HIDDEN, QUERIES)
     live = int(chunk * size * (a * text.hidden + b * text.heads * text.head_dim)) + 2 * forward
@@ -72,6 +73,12 @@ def language_bytes(
         prefill=scores + masks + live + embeddings + logits,
         largest=max(scores, forward, logits, embeddings, table),
     )
+
+
+def _pairs(prompt: int, chunk: int) -> int:
+    """Positions read times positions seen, of the chunk that has most: the last full one, or what is left."""
+    full = prompt - prompt % chunk if chunk else 0
+    return max(chunk * full, (prompt - full) * prompt)
 
 
 def _widest(text: TextTower) -> int:
