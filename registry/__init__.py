@@ -25,16 +25,16 @@ __all__ = ["card", "families", "load", "names", "resolve"]
 
 def names() -> tuple[str, ...]:
     """Full names of all models, in natural order."""
-    from registry.catalog import packaged
+    from registry.catalog import all_cards
 
-    return packaged().names()
+    return all_cards().names()
 
 
 def families() -> tuple[str, ...]:
     """Ids of all cards, in natural order."""
-    from registry.catalog import packaged
+    from registry.catalog import all_cards
 
-    return packaged().families()
+    return all_cards().families()
 
 
 def card(name: str) -> Card:
@@ -43,9 +43,9 @@ def card(name: str) -> Card:
 
     Raises UnknownModelError with up to three suggestions; a name never resolves to a neighbour.
     """
-    from registry.catalog import packaged
+    from registry.catalog import all_cards
 
-    return packaged().card(packaged().find(name).without_quantization())
+    return all_cards().card(all_cards().find(name).without_quantization())
 
 
 def resolve(name: str, *, quantization: str = "auto", device: Device | str | None = None) -> Choice:
@@ -54,10 +54,10 @@ def resolve(name: str, *, quantization: str = "auto", device: Device | str | Non
     `quantization="auto"` takes the finest whose weights leave room on `device` (None: this
     machine; a name such as "m4-max-64gb"). Nothing is downloaded.
     """
-    from registry.catalog import packaged
+    from registry.catalog import all_cards
     from registry.choice import choose
 
-    return choose(packaged(), name, quantization=quantization, device=device)
+    return choose(all_cards(), name, quantization=quantization, device=device)
 
 
 def load(name: str | os.PathLike[str], **options: Any) -> VisionModel:

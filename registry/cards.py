@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, get_args
 from registry.data import Count, Positive, Rule, build, record
 from registry.grammar import Prompt, Template
 from registry.memory import Memory, TextTower
-from registry.naming import model_name
+from registry.naming import FAMILY, model_name
 from registry.vision import Image
 
 Quantization = Literal["3bit", "4bit", "5bit", "6bit", "8bit", "16bit", "fp16", "bf16"]
@@ -29,6 +29,26 @@ COMMIT = r"^[0-9a-f]{40}$"
 FOLDER = r"^[a-z0-9][a-z0-9-]*$"
 """A folder in registry/checkpoints."""
 NON_EMPTY = Rule(min_length=1)
+Status = Literal["experimental", "stable", "deprecated", "retired"]
+
+
+@record
+class Deprecation:
+    """Why something should not be used any more, and what to use in its place."""
+
+    since: datetime.date
+    """The day from which it should not be used."""
+    message: str
+    """Why, in a sentence for those who use it."""
+    replacement: str | None = None
+    """The name to use in its place, of this card or another one. Absent: nothing replaces it."""
+
+
+def _check_life(status: Status | None, deprecated: Deprecation | None) -> None:
+    if (status in {"deprecated", "retired"}) != (deprecated is not None):
+        raise ValueError(
+            "status: deprecated and retired go with `deprecated`, which says why, and only they do"
+        )
 
 
 @record
@@ -77,6 +97,12 @@ class Model:
     """Full name, where it is not the family's id, a hyphen and this entry's key."""
     aliases: tuple[str, ...] = ()
     """Other names that mean exactly this model."""
+    former_names: tuple[str, ...] = ()
+    """Names that it had before. They still mean it, with a warning, and nothing else may take them."""
+    status: Status | None = None
+    """How far to rely on it: as the family's. Absent: the family's."""
+    deprecated: Deprecation | None = None
+    """Since when, why, and what to use instead, with the status deprecated or retired."""
     parameters: Positive | None = None
     """Parameters as the backend counts them (tied matrices that it stores twice count twice). Absent: not
     established."""
@@ -97,6 +123,7 @@ class Model:
     """What this model changes in the family's `prompt`, `template`, `image`, `backend` or `memory`."""
 
     def __post_init__(self) -> None:
+        _check_life(self.status, self.deprecated)
         if unknown := sorted(self.override.keys() - {"prompt", "template", "image", "backend", "memory"}):
             raise ValueError(f"override: cannot change {', '.join(unknown)}")
         ships = [weights.folder is not None for weights in self.quantizations.values()]
@@ -130,12 +157,22 @@ class CardFile:
 
     schema_version: Literal[1]
     """Version of this format."""
+    extends: Annotated[str, Rule(pattern=FAMILY)] | None = None
+    """The id of another card, of which this one says only what differs: maps merge, lists and scalars are
+    replaced, null takes away. Sources, goldens and names are not inherited, and that card extends none."""
+    status: Status = "stable"
+    """How far to rely on it. experimental: it may change or go away; deprecated: its names still resolve,
+    with a warning; retired: they are refused, naming what replaces them."""
+    deprecated: Deprecation | None = None
+    """Since when, why, and what to use instead, with the status deprecated or retired."""
     title: str
     """Name as its makers write it."""
     license: str
     """SPDX id or hub licence name."""
     aliases: tuple[str, ...] = ()
     """Other names that mean the family."""
+    former_names: tuple[str, ...] = ()
+    """Names that it had before. They still mean it, with a warning, and nothing else may take them."""
     backend: Backend
     """What runs the family."""
     prompt: Prompt | None = None
@@ -152,6 +189,7 @@ class CardFile:
     """Where every group of facts comes from."""
 
     def __post_init__(self) -> None:
+        _check_life(self.status, self.deprecated)
         if (self.prompt is None) == (self.template is None):
             raise ValueError("prompt: a card has either a `prompt` or a `template`")
 

@@ -2,215 +2,253 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from loader.errors import CardError, UnknownModelError, UnsupportedFeatureError
-from registry.naming import Target, either, fold, model_name, model_types, names_of, natural
+from registry.lifecycle import notice
+from registry.naming import Target, either, fold, natural
+from registry.shelf import Shelf
 
 if TYPE_CHECKING:
     from registry.cards import Card
-    from registry.name_index import NameIndex
+    from registry.extends import Value
 
 CARDS = Path(__file__).parent / "models"
-LARGE = 200
-"""Cards from which an index of names is worth its file. Fewer are looked through in some ten milliseconds."""
 
 
 class Catalog:
-    """The cards of one folder and the names they answer to.
+    """The cards of a folder and the names they answer to, with those of folders that go before or after it.
 
     The cards of this package (`trusted`) are validated by its tests, also that no two share a name
-    (`check_names`), so a file is read when a name may be in it. Other folders are read as a whole and
-    their names checked right away; each of their cards is validated when it is asked for.
+    (`check_names`), so a file is read when a name may be in it. Another folder is read as a whole and its
+    names checked right away; each of its cards is validated when it is asked for.
+
+    `over`: folders of the user's. A name means what the first folder that has it says; where that is one of
+    these and another folder has the name, too, the log tells. `below`: asked for folders where only names
+    are looked for that no other card has.
     """
 
-    def __init__(self, folder: Path = CARDS, *, trusted: bool = False) -> None:
-        self._trusted = trusted
-        self._folder = folder
-        files = sorted(os.listdir(folder)) if folder.is_dir() else []  # noqa: PTH208  # a third of glob's time
-        self._families = [file.removesuffix(".yaml") for file in files if file.endswith(".yaml")]
-        self._read: dict[str, dict[str, Any]] = {}
-        self.card = functools.cache(self._card)
-        self._targets = functools.cache(self._targets_of)
+    def __init__(
+        self,
+        folder: Path = CARDS,
+        *,
+        trusted: bool = False,
+        over: Sequence[Path] = (),
+        below: Callable[[], Sequence[Path]] = tuple,
+    ) -> None:
+        self._shelves: list[Shelf] = []
+        for path in over:
+            self._shelves.append(Shelf(path, hidden=self._ids(), bases=self._folders))
+        self._main = Shelf(folder, trusted=trusted, hidden=self._ids(), bases=self._folders)
+        self._shelves.append(self._main)
+        self._folders_below = below
+        self._reported: set[str] = set()
         if not trusted:
             self.check_names()
 
     def families(self) -> tuple[str, ...]:
-        """Ids of all cards, in natural order."""
-        return tuple(sorted(self._families, key=natural))
+        """Ids of all cards that are not retired, in natural order."""
+        known = (f for shelf in self._all() for f in self._readable(shelf) if not shelf.is_retired(f))
+        return tuple(sorted(known, key=natural))
 
     def names(self) -> tuple[str, ...]:
-        """Full names of all models, in natural order."""
-        return tuple(sorted((name for f in self._families for name in self._models(f)), key=natural))
+        """Full names of all models that are not retired, in natural order."""
+        names = (n for shelf in self._all() for f in self._readable(shelf) for n in shelf.models(f))
+        return tuple(sorted(names, key=natural))
+
+    def card(self, target: Target) -> Card:
+        """The card that a name means; the same object when it is asked for again. Raises CardError."""
+        return self._shelf(target.family).card(target)
+
+    def path(self, family: str) -> Path:
+        """The file of a card."""
+        return self._shelf(family).path(family)
+
+    def values(self, target: Target) -> Iterator[Value]:
+        """Every value that is written for a card, as a model sees it, and where. Raises CardError."""
+        from registry.extends import values
+
+        shelf = self._shelf(target.family)
+        return values(shelf.data(target.family), shelf.files(target.family), target.model)
 
     def check_names(self) -> None:
         """Raises CardError where a card is malformed, or two things have one name."""
-        self._all_names()
+        self._spellings()
 
     def find(self, name: str) -> Target:
         """What `name` means. Case and the characters `_.-` are folded, nothing else.
 
+        The log tells, once, of a model that is deprecated, an old name, and a name that hides another.
         Raises UnknownModelError with up to three suggestions, UnsupportedFeatureError when the
-        model exists but not in the quantization that the name asks for.
+        model is retired, or exists, but not in the quantization that the name asks for.
         """
         base, at, quantization = name.strip().partition("@")
         target = self._find(fold(base))
         if target is None:
             raise self._unknown(name, base)
+        self._tell(base.strip(), target)
         if not at:
             return target
         return self._quantized(name, target, quantization)
 
+    def model_of(self, name: str) -> Target:
+        """As `find`, for calls that need one model: a family is refused."""
+        target = self.find(name)
+        if target.model is None:
+            raise UnknownModelError(self._choose_a_model(target.family), name=name)
+        return target
+
     def find_model_type(self, model_type: str) -> Target | None:
         """The family whose checkpoints have this `model_type`, None if no single one has."""
-        having = [f for f in self._mentioning(fold(model_type)) if model_type in model_types(self._data(f))]
-        return Target(having[0]) if len(having) == 1 else None
+        target = self._of_type(model_type)
+        if target is not None:
+            self._tell(model_type, target)
+        return target
+
+    def _ids(self) -> list[str]:
+        return [family for shelf in self._shelves for family in shelf.families]
+
+    def _folders(self) -> list[Path]:
+        """Where a card may find the one that it extends, in the order of names."""
+        return list(
+            dict.fromkeys([*(shelf.folder for shelf in self._shelves), CARDS, *self._folders_below()])
+        )
+
+    @functools.cached_property
+    def _below(self) -> list[Shelf]:
+        """The cards that other packages contribute."""
+        shelves: list[Shelf] = []
+        for folder in self._folders_below():
+            ids = [*self._ids(), *(family for shelf in shelves for family in shelf.families)]
+            shelves.append(Shelf(folder, hidden=ids, bases=self._folders))
+            for family in sorted(shelves[-1].hidden):
+                self._report(f"{shelves[-1].path(family)} is not used: another card is called {family}.")
+        return shelves
+
+    def _all(self) -> Iterator[Shelf]:
+        yield from self._shelves
+        yield from self._below
+
+    def _shelf(self, family: str) -> Shelf:
+        return next(shelf for shelf in self._all() if family in shelf.families)
+
+    def _readable(self, shelf: Shelf) -> Iterator[str]:
+        """The cards of a shelf. A malformed one besides the main ones keeps no other from being found."""
+        for family in shelf.families:
+            if shelf is self._main or self._is_readable(shelf, family):
+                yield family
+
+    def _is_readable(self, shelf: Shelf, family: str) -> bool:
+        try:
+            shelf.data(family)
+        except CardError as error:
+            self._report(f"A card is left out. {error}")
+            return False
+        return True
+
+    def _mentioning(self, shelf: Shelf, key: str) -> Iterator[str]:
+        """The cards of a shelf that may answer to a folded name; a malformed one to its id, to say why."""
+        for family in shelf.mentioning(key):
+            if shelf is self._main or fold(family) == key or self._is_readable(shelf, family):
+                yield family
 
     def _find(self, key: str) -> Target | None:
         """What a folded name means; a model type only if it is no other name."""
         types: list[str] = []
-        for family in self._mentioning(key):
-            target = self._targets(family).get(key)
-            if target is not None:
-                return target
-            types += [t for t in model_types(self._data(family)) if fold(t) == key]
-        return next((only for t in types if (only := self.find_model_type(t)) is not None), None)
+        for shelf in self._all():
+            for family in self._mentioning(shelf, key):
+                target = shelf.targets(family).get(key)
+                if target is not None:
+                    return target
+                types += [t for t in shelf.types(family) if fold(t) == key]
+        return next((only for t in types if (only := self._of_type(t)) is not None), None)
 
-    def _mentioning(self, key: str) -> Iterator[str]:
-        """The cards that may answer to a folded name; none of the others does.
+    def _of_type(self, model_type: str) -> Target | None:
+        """Among the user's and the package's cards; a contributed one only where none of them has it."""
+        key = fold(model_type)
+        for shelves in (self._shelves, self._below):
+            families = ((shelf, family) for shelf in shelves for family in self._mentioning(shelf, key))
+            having = [family for shelf, family in families if model_type in shelf.types(family)]
+            if having:
+                return Target(having[0]) if len(having) == 1 else None
+        return None
 
-        First those whose id is in it, between separators. All names but `<id>-<model>` are in the text.
-        """
-        words = f"-{key.replace('/', '-')}-"
-        if self._index is not None:
-            found = self._index.families(key)
-            yield from found
-            if self._fresh_index is not None:  # who goes on has not found what was meant
-                yield from (family for family in self._fresh_index.families(key) if family not in found)
+    def _tell(self, name: str, target: Target) -> None:
+        """What who uses a name should know. Raises UnsupportedFeatureError where it is retired."""
+        shelf = self._shelf(target.family)
+        said = notice(name, target, shelf.data(target.family))
+        if said is not None:
+            self._report(said)
+        if shelf is self._main or shelf not in self._shelves:
             return
-        likely = [family for family in self._families if f"-{fold(family)}-" in words]
-        yield from sorted(likely, key=len, reverse=True)
-        for family in self._families:
-            if family not in likely and (family in self._read or self._has(family, key)):
-                yield family
+        for file, other in self._hidden(shelf, fold(name), target):
+            meant = target.model or target.family
+            self._report(f"{name} means {meant} of {shelf.path(target.family)}, and hides {other} of {file}.")
 
-    @functools.cached_property
-    def _index(self) -> NameIndex | None:
-        """Where names stand, for a packaged folder that is too large to be looked through."""
-        if not self._trusted or len(self._families) < LARGE:
-            return None
-        from registry import name_index
+    def _hidden(self, own: Shelf, key: str, target: Target) -> Iterator[tuple[Path, str]]:
+        """What a name would mean without the user's card.
 
-        return name_index.opened(self._folder, self._families, self._indexed)
+        Raises CardError where it means two things in one of the user's folders.
+        """
+        for shelf in self._shelves[self._shelves.index(own) :]:
+            if target.family in shelf.hidden:
+                yield shelf.path(target.family), target.family
+            for family in self._mentioning(shelf, key):
+                other = shelf.targets(family).get(key)
+                if other is None or other == target:
+                    continue
+                if shelf is own:
+                    raise self._clash(key, target, other)
+                yield shelf.path(family), other.model or other.family
 
-    @functools.cached_property
-    def _fresh_index(self) -> NameIndex | None:
-        """The same, also where a card was written in place, which takes a look at every file."""
-        from registry import name_index
+    def _report(self, message: str) -> None:
+        """Says it in the log, once."""
+        if message not in self._reported:
+            import logging  # takes as long as looking a name up, and most names need no report
 
-        return name_index.opened(self._folder, self._families, self._indexed, thoroughly=True)
+            self._reported.add(message)
+            logging.getLogger(__name__).warning(message)
 
-    def _indexed(self, family: str) -> list[str]:
-        """All names of a card; of one that is malformed only its id, so that asking for it says why."""
-        from registry.reader import read_trusted
-
-        with contextlib.suppress(CardError, AttributeError, KeyError, TypeError):
-            data = read_trusted(self._path(family))
-            return [*model_types(data), *(name for name, _ in names_of(family, data))]
-        return [family]
-
-    def _has(self, family: str, key: str) -> bool:
-        """Whether a folded name is anywhere in a card's text."""
-        with contextlib.suppress(OSError):
-            return key in fold(self._path(family).read_text(encoding="utf-8", errors="replace"))
-        return True  # reading it will say why not
-
-    def _path(self, family: str) -> Path:
-        return self._folder / f"{family}.yaml"
-
-    def _data(self, family: str) -> dict[str, Any]:
-        """What the card's file says. Its names are well-formed."""
-        if family not in self._read:
-            from registry.reader import read, read_trusted
-
-            data = (read_trusted if self._trusted else read)(self._path(family))
-            try:
-                model_types(data)
-                list(names_of(family, data))
-            except (AttributeError, KeyError, TypeError):
-                self._validated(family, None, data)  # says what is malformed, and where
-                raise
-            self._read[family] = data
-        return self._read[family]
-
-    def _targets_of(self, family: str) -> dict[str, Target]:  # cached as `_targets`
-        """What a card's names mean, without its model types, which others may share."""
-        return {fold(name): target for name, target in names_of(family, self._data(family))}
-
-    def _all_names(self) -> dict[str, tuple[str, Target]]:
-        """Every name of every card, by its folded form. Raises CardError for one that means two things."""
-        names: dict[str, tuple[str, Target]] = {}
-        for family in self._families:
-            for name, target in names_of(family, self._data(family)):
-                self._add(names, name, target)
-        families: dict[str, set[str]] = {}
-        for family in self._families:
-            for model_type in model_types(self._data(family)):
-                families.setdefault(model_type, set()).add(family)
-        for model_type, having in families.items():
-            if len(having) == 1:
-                self._add(names, model_type, Target(*having))
+    def _spellings(self) -> dict[str, str]:
+        """Every name by its folded form. Raises CardError where two cards of a folder have one name."""
+        names: dict[str, str] = {}
+        targets: dict[str, Target] = {}
+        for shelf in self._all():
+            indexed = shelf.spellings()
+            for name, target in () if indexed is not None else self._names(shelf):
+                other = targets.setdefault(fold(name), target)
+                # A family may share its name with its own model_type; two cards may share no name.
+                if other != target and self._shelf(other.family) is shelf:
+                    raise self._clash(name, other, target)
+                names.setdefault(fold(name), name)
+            names |= {key: name for key, name in (indexed or {}).items() if key not in names}
         return names
 
-    def _add(self, names: dict[str, tuple[str, Target]], name: str, target: Target) -> None:
-        _, other = names.setdefault(fold(name), (name, target))
-        # A family may share its name with its own model_type; two cards may share no name.
-        if other != target:
-            raise CardError(
-                f"the name {name!r} already means {other.model or other.family} in {other.family}.yaml. "
-                "Rename one of them.",
-                path=str(self._path(target.family)),
-            )
+    def _names(self, shelf: Shelf) -> Iterator[tuple[str, Target]]:
+        """All names of a shelf; a model type is one where a single family has it."""
+        types: dict[str, set[str]] = {}
+        for family in self._readable(shelf):
+            yield from shelf.names(family)
+            for model_type in shelf.types(family):
+                types.setdefault(model_type, set()).add(family)
+        for model_type, having in types.items():
+            if len(having) == 1:
+                yield model_type, Target(*having)
 
-    def _card(self, target: Target) -> Card:  # cached as `card`
-        from registry.cards import card_of, trusted
-
-        family, key = target.family, target.model
-        data = self._data(family)
-        if not self._trusted:
-            return self._validated(family, key, data)
-        with contextlib.suppress(AttributeError, KeyError, StopIteration, TypeError, ValueError):
-            return card_of(data, family=family, key=key, make=trusted)
-        from registry.reader import read
-
-        return self._validated(family, key, read(self._path(family)))
-
-    def _validated(self, family: str, key: str | None, data: dict[str, Any]) -> Card:
-        from pydantic import ValidationError
-
-        from registry.cards import card_of
-        from registry.reader import card_error, check_placeholder
-        from registry.schema import validated
-
-        if key is not None:
-            self._validated(family, None, data)  # a fault of the family is found at its own place
-        below = ("models", key, "override") if key else ()
-        try:
-            card = card_of(data, family=family, key=key, make=validated)
-        except ValidationError as error:
-            raise card_error(self._path(family), error, below=below) from error
-        check_placeholder(self._path(family), card.image, below=below)
-        return card
+    def _clash(self, name: str, first: Target, second: Target) -> CardError:
+        return CardError(
+            f"the name {name!r} already means {first.model or first.family} in {first.family}.yaml. "
+            "Rename one of them.",
+            path=str(self._shelf(second.family).path(second.family)),
+        )
 
     def _quantized(self, name: str, target: Target, quantization: str) -> Target:
         if target.model is None:
             raise UnknownModelError(self._choose_a_model(target.family), name=name)
-        model = self._data(target.family)["models"][target.model]
+        model = self._shelf(target.family).data(target.family)["models"][target.model]
         there = model.get("quantizations", {})
         if quantization.lower() not in there:
             if there:
@@ -222,27 +260,9 @@ class Catalog:
             )
         return Target(target.family, target.model, quantization.lower())
 
-    def _models(self, family: str) -> list[str]:
-        """Full names of a family's models."""
-        models = self._data(family)["models"]
-        return [model_name(family, key, model) for key, model in models.items()]
-
     def _choose_a_model(self, family: str) -> str:
-        full = sorted(self._models(family), key=natural)
+        full = sorted(self._shelf(family).models(family), key=natural)
         return f"{family} is a family, not one model. Choose one of: {', '.join(full)}."
-
-    def model_of(self, name: str) -> Target:
-        """As `find`, for calls that need one model: a family is refused."""
-        target = self.find(name)
-        if target.model is None:
-            raise UnknownModelError(self._choose_a_model(target.family), name=name)
-        return target
-
-    def _spellings(self) -> dict[str, str]:
-        """Every name by its folded form."""
-        if self._index is not None and self._fresh_index is not None:
-            return self._fresh_index.spellings()
-        return {key: name for key, (name, _) in self._all_names().items()}
 
     def _unknown(self, name: str, base: str) -> UnknownModelError:
         import difflib
@@ -262,7 +282,15 @@ class Catalog:
         return UnknownModelError(f"{what} {todo}", name=name, suggestions=suggestions)
 
 
+def all_cards() -> Catalog:
+    """All cards at hand: the user's, this package's, and those that other packages contribute."""
+    from registry.overlays import folders
+
+    return _all_cards(folders())
+
+
 @functools.cache
-def packaged() -> Catalog:
-    """The catalog of the cards that come with this package."""
-    return Catalog(trusted=True)
+def _all_cards(over: tuple[Path, ...]) -> Catalog:
+    from registry.overlays import contributed
+
+    return Catalog(trusted=True, over=over, below=contributed)

@@ -8,9 +8,9 @@ A part is text or an image.
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Literal
+from typing import Annotated, Literal
 
-from registry.data import record
+from registry.data import Rule, record
 
 Role = Literal["system", "user", "assistant"]
 Neighbours = Literal[
@@ -23,6 +23,9 @@ Neighbours = Literal[
     "text end",
     "image end",
 ]
+
+TEMPLATE = r"^[\w-][\w.-]*\.jinja$"
+"""A name, not a path: cards are data from strangers, too, and may name no file elsewhere."""
 
 
 @record
@@ -147,7 +150,7 @@ class Template:
     it can place text but neither read nor forge it.
     """
 
-    file: str
+    file: Annotated[str, Rule(pattern=TEMPLATE)]
     """Name of the file in registry/templates/."""
     sha256: str
     """Hash of the file, in hexadecimal: what was reviewed is what runs."""

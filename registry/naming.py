@@ -10,6 +10,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+FAMILY = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""The id of a family: the stem of its file."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -40,10 +43,10 @@ def natural(name: str) -> list[tuple[int, float, str]]:
     return [(1, float(p), "") if p[:1].isdigit() else (0, 0.0, p) for p in parts if p]
 
 
-def model_types(data: dict[str, Any]) -> list[str]:
-    """The model types that mean this card's family."""
+def model_types(data: dict[str, Any], written: Collection[str] | None = None) -> list[str]:
+    """The model types that mean this card's family; `written` as in `names_of`."""
     types = _texts(data["backend"]["model_types"])
-    return [] if data["backend"].get("named_only") else types
+    return [t for t in types if (written is None or t in written) and not data["backend"].get("named_only")]
 
 
 def _texts(values: Any) -> list[str]:
@@ -53,16 +56,31 @@ def _texts(values: Any) -> list[str]:
     return values
 
 
-def names_of(family: str, data: dict[str, Any]) -> Iterator[tuple[str, Target]]:
-    """All names of a card with what they mean; its model types, which cards may share, come later."""
+def names_of(
+    family: str, data: dict[str, Any], written: Collection[str] | None = None
+) -> Iterator[tuple[str, Target]]:
+    """All names of a card with what they mean; its model types, which cards may share, come later.
+
+    `written`: the texts of a card that extends another one (`registry.extends.written`). The names of the
+    base that are not among them stay the base's.
+    """
+    for name, target in _names(family, data):
+        model = None if target.model is None else data["models"][target.model]
+        full = family if model is None else model_name(family, str(target.model), model)
+        if written is None or name in written or name == full:
+            yield name, target
+
+
+def _names(family: str, data: dict[str, Any]) -> Iterator[tuple[str, Target]]:
     of_family = Target(family)
-    for name in (family, *_texts(data.get("aliases", []))):
+    for name in (family, *_texts(data.get("aliases", [])), *_texts(data.get("former_names", []))):
         yield name, of_family
     for key, model in data["models"].items():
         target = Target(family, key)
         yield model_name(family, key, model), target
         quantizations = model.get("quantizations", {})
-        for name in (*_texts(model.get("aliases", [])), *_public(model, "source", quantizations.values())):
+        others = [*_texts(model.get("aliases", [])), *_texts(model.get("former_names", []))]
+        for name in (*others, *_public(model, "source", quantizations.values())):
             yield name, target
         for quantization, weights in quantizations.items():
             for name in _public(weights, "repository", [weights]):

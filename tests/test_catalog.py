@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import registry
 from loader.errors import CardError, MLXCardsError, UnknownModelError, UnsupportedFeatureError
 from registry.cards import Card, merge
-from registry.catalog import CARDS, Catalog, packaged
+from registry.catalog import CARDS, Catalog, all_cards
 from registry.grids import Fixed, SmartResize
 from registry.naming import Target
 from tests.test_reader import good_card
@@ -99,7 +99,7 @@ def test_a_listed_name_resolves_to_itself(name: str) -> None:
 def test_a_name_means_one_family_model_or_quantization(
     name: str, model: str | None, quantization: str | None
 ) -> None:
-    assert packaged().find(name) == Target("qwen2.5-vl", model, quantization)
+    assert all_cards().find(name) == Target("qwen2.5-vl", model, quantization)
 
 
 @given(st.data())
@@ -108,7 +108,7 @@ def test_case_and_separators_make_no_difference(data: st.DataObject) -> None:
     letters = (SEPARATORS if letter in SEPARATORS else letter.lower() + letter.upper() for letter in name)
     variant = "".join(data.draw(st.sampled_from(choices)) for choices in letters)
 
-    assert packaged().find(variant) == packaged().find(name)
+    assert all_cards().find(variant) == all_cards().find(name)
     assert registry.card(variant).name == NAMES[name]
 
 
@@ -219,7 +219,7 @@ def test_a_name_like_no_other_is_answered_with_where_the_names_are() -> None:
 
 def test_an_unknown_quantization_is_answered_with_those_there_are() -> None:
     with pytest.raises(UnsupportedFeatureError) as caught:
-        packaged().find("Qwen2.5-VL-32B@5bit")
+        all_cards().find("Qwen2.5-VL-32B@5bit")
 
     assert str(caught.value) == (
         "Qwen2.5-VL-32B has no published '5bit' quantization. Choose one of: 4bit, 6bit, 8bit, bf16."
@@ -251,11 +251,11 @@ def test_a_family_where_a_model_is_needed_is_answered_with_its_models(name: str,
 def test_a_model_type_means_the_only_family_that_has_it(model_type: str) -> None:
     families = [Target(family.id) for family in BY_MODEL_TYPE[model_type]]
 
-    assert packaged().find_model_type(model_type) == (families[0] if len(families) == 1 else None)
+    assert all_cards().find_model_type(model_type) == (families[0] if len(families) == 1 else None)
 
 
 def test_a_model_type_that_no_card_has_means_nothing() -> None:
-    assert packaged().find_model_type("bert") is None
+    assert all_cards().find_model_type("bert") is None
 
 
 def test_a_model_type_of_two_cards_means_neither(tmp_path: Path) -> None:

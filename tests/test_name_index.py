@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from loader.errors import CardError, UnknownModelError
-from registry import catalog, name_index
+from registry import name_index, shelf
 from registry.catalog import CARDS, Catalog
 from registry.naming import Target
 from tests.test_reader import good_card
@@ -22,7 +22,7 @@ FAMILIES = ("acme", "beta", "gamma", "delta")
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of cards that counts as large, and a cache of its own."""
-    monkeypatch.setattr(catalog, "LARGE", len(FAMILIES))
+    monkeypatch.setattr(shelf, "LARGE", len(FAMILIES))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = tmp_path / "cards"
     folder.mkdir()
@@ -93,9 +93,9 @@ def test_the_cards_of_the_package_have_the_same_names_with_an_index(
     names = {
         name for card in CARDS.glob("*.yaml") for name in re.findall(r"[\w./-]+", card.read_text("utf-8"))
     }
-    assert with_index._index is not None
-    monkeypatch.setattr(catalog, "LARGE", 1000)
-    assert without._index is None
+    assert with_index._main._index is not None
+    monkeypatch.setattr(shelf, "LARGE", 1000)
+    assert without._main._index is None
 
     def meant(cards: Catalog, name: str) -> Target | str:
         try:
@@ -130,7 +130,7 @@ def test_an_unknown_name_gets_the_suggestions_that_it_gets_without_an_index(
 ) -> None:
     said = []
     for large in (len(FAMILIES), 1000):
-        monkeypatch.setattr(catalog, "LARGE", large)
+        monkeypatch.setattr(shelf, "LARGE", large)
         with pytest.raises(UnknownModelError) as caught:
             find(folder, "acme-33b")
         said.append((str(caught.value), caught.value.suggestions))
@@ -171,7 +171,7 @@ def test_without_a_place_for_a_cache_names_are_found_all_the_same(
 
 
 def test_a_small_folder_writes_no_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog, "LARGE", len(FAMILIES) + 1)
+    monkeypatch.setattr(shelf, "LARGE", len(FAMILIES) + 1)
     assert find(folder, "acme-3B-Instruct") == Target("acme", "3b")
     assert cached(folder) == []
 

@@ -10,12 +10,17 @@ import sys
 
 import click
 
+from loader.cli.check import check
 from loader.cli.common import printable
+from loader.cli.doctor import doctor
+from loader.cli.fit import fit
 from loader.cli.list_models import list_models
+from loader.cli.new import new
 from loader.cli.plan import plan
 from loader.cli.prompt import prompt
 from loader.cli.run import run
 from loader.cli.show import show
+from loader.cli.validate import validate
 from loader.errors import MLXCardsError
 
 __all__ = ["cli", "main"]
@@ -32,13 +37,18 @@ def cli() -> None:
     \b
     mlx-cards list
     mlx-cards show qwen2.5-vl-32b
+    mlx-cards fit --device m4-pro-24gb
     mlx-cards plan qwen2.5-vl-32b photo.jpg 1920x1080
     mlx-cards prompt qwen2.5-vl-32b -p "What is this?" -i photo.jpg
     mlx-cards run qwen2.5-vl-7b -p "What is this?" -i photo.jpg
+    mlx-cards check qwen2.5-vl-7b
+    mlx-cards doctor
+    mlx-cards new ./my-checkpoint
+    mlx-cards validate my-cards/acme.yaml
     """
 
 
-for _command in (list_models, show, plan, prompt, run):
+for _command in (list_models, show, fit, plan, prompt, run, new, validate, check, doctor):
     cli.add_command(_command)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
 import registry
-from loader.cli.common import as_json, print_json
-from registry.cards import Card, Model
+from loader.cli.common import as_json, print_json, table
+from registry.cards import Card, Deprecation, Model
+from registry.catalog import CARDS, all_cards
 from registry.choice import gigabytes
 from registry.grids import Fixed, SmartResize
 from registry.tiles import SplitTiles
@@ -18,26 +21,61 @@ from registry.vision import Image
 
 @click.command()
 @click.argument("name")
+@click.option("--resolved", is_flag=True, help="Every value that is written for it, with its file and line.")
 @as_json
-def show(name: str, as_json: bool) -> None:
+def show(name: str, resolved: bool, as_json: bool) -> None:
     """Show the card of a model or a family.
 
     \b
     mlx-cards show qwen2.5-vl-32b
     mlx-cards show smolvlm --json
+    mlx-cards show qwen2.5-vl-7b --resolved
     """
     card = registry.card(name)
-    if as_json:
+    if resolved:
+        show_resolved(name, as_json)
+    elif as_json:
         print_json(asdict(card))
+    else:
+        click.echo(f"{click.style(card.name, bold=True)} ({card.title})")
+        for label, value in summary(card):
+            click.echo(f"  {label.ljust(12)} {value}")
+
+
+def show_resolved(name: str, as_json: bool) -> None:
+    """Every value with where it comes from: the card, the one that it extends, or a model's override."""
+    catalog = all_cards()
+    values = list(catalog.values(catalog.find(name).without_quantization()))
+    if as_json:
+        rows = [
+            {"path": value.path, "value": value.value, "file": value.file, "line": value.line}
+            for value in values
+        ]
+        print_json(rows)
         return
-    click.echo(f"{click.style(card.name, bold=True)} ({card.title})")
-    for label, value in summary(card):
-        click.echo(f"  {label.ljust(12)} {value}")
+    said = [
+        (
+            f"{shown(value.file)}:{value.line}",
+            value.path,
+            json.dumps(value.value, default=str, ensure_ascii=False),
+        )
+        for value in values
+    ]
+    table([("where", "field", "value"), *said])
+
+
+def shown(file: Path) -> str:
+    """A card's path as it is shortest: by its name where it is this package's."""
+    if file.parent == CARDS:
+        return file.name
+    cwd = Path.cwd()
+    return str(file.relative_to(cwd) if file.is_relative_to(cwd) else file)
 
 
 def summary(card: Card) -> Iterator[tuple[str, str]]:
     """The card in lines of label and value."""
     model = card.model
+    yield from _life(card, model)
     if model is None:
         yield "models", ", ".join(n for n in registry.names() if registry.card(n).id == card.id)
     else:
@@ -51,6 +89,24 @@ def summary(card: Card) -> Iterator[tuple[str, str]]:
     for source in card.sources:
         if facts := [fact for fact in source.facts if _concerns(fact, card)]:
             yield "source", f"{source.url or source.package} ({', '.join(facts)})"
+
+
+def _life(card: Card, model: Model | None) -> Iterator[tuple[str, str]]:
+    """What is not as one expects: a card of another folder, one that extends another, a status."""
+    if (file := all_cards().path(card.id)).parent != CARDS:
+        yield "card", shown(file)
+    if card.extends is not None:
+        yield "extends", card.extends
+    of = model if model is not None and model.status is not None else card
+    if of.status != "stable":
+        yield "status", f"{of.status}{_since(of.deprecated)}"
+
+
+def _since(deprecated: Deprecation | None) -> str:
+    if deprecated is None:
+        return ""
+    instead = f" (use {deprecated.replacement})" if deprecated.replacement else ""
+    return f" since {deprecated.since}: {deprecated.message}{instead}"
 
 
 def _concerns(fact: str, card: Card) -> bool:

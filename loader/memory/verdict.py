@@ -27,7 +27,8 @@ def verdict_of(
 ) -> tuple[Verdict, str]:
     """The verdict and the number that decides; `unknown` parts are not in `at_least`."""
     whose = f"{device.name}{'' if device.measured else ' (estimate)'}"
-    more = f", and {' and '.join(unknown)} come on top" if unknown else ""
+    come = "comes" if len(unknown) == 1 else "come"
+    more = f", and {' and '.join(unknown)} {come} on top" if unknown else ""
     needs = f"{gigabytes(at_least)} are needed{more}"
     if largest is not None and largest > device.buffer_limit:
         return "refuses", (

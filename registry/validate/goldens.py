@@ -153,7 +153,7 @@ def _prompts(goldens: _Goldens) -> Iterator[Finding]:
 def _differs(  # noqa: PLR0917  # the two sides of one row
     goldens: _Goldens, i: int, row: Mapping[str, Any], wanted: str | None, made: str | None, refusal: str
 ) -> Finding:
-    part = "template" if "template" in goldens.subject.document.data else "prompt"
+    part = "template" if "template" in goldens.subject.data else "prompt"
     case = f"{goldens.place('prompts', i)} ({row['conversation']})"
     if wanted is None:
         said = f"{case}: upstream refuses this conversation, and the card says it"
@@ -201,7 +201,7 @@ def _by_name(subject: Subject) -> dict[str, Card]:
     """The card that each name of the family means."""
     assert subject.family is not None  # noqa: S101  # the caller looked
     types = {fold(name): subject.family for name in subject.family.backend.model_types}
-    names = names_of(subject.id, subject.document.data)
+    names = names_of(subject.id, subject.data)
     return types | {
         fold(name): subject.family if target.model is None else subject.models[target.model]
         for name, target in names

@@ -1,18 +1,21 @@
-"""Names across cards: each means one thing."""
+"""Names across cards: each means one thing, in a folder, and in all folders that names are looked for in."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from loader.errors import CardError
+from registry import overlays
+from registry.catalog import CARDS
+from registry.extends import BaseError, whole, written
 from registry.naming import Target, fold, model_types, names_of
 from registry.reader import read_trusted
 from registry.validate import syntax
-from registry.validate.document import Document, Step
+from registry.validate.document import TOP, Document, Step
 from registry.validate.findings import Finding
 
 
@@ -37,32 +40,104 @@ class Names:
     def __init__(self) -> None:
         self._uses: dict[Path, list[_Use]] = {}
         self._types: dict[Path, list[_Use]] = {}
+        self._replacements: list[_Use] = []
 
     def add(self, document: Document) -> None:
         """Take the names of a card that is checked."""
         self._add(document.path, document.shown, document.data)
 
     def check(self) -> Iterator[Finding]:
-        """Names that mean two things among these cards and the others in their folders."""
+        """Names that mean two things, and such as are to be used instead and mean nothing."""
         for folder in list(self._uses):
             checked = {use.path.name for use in self._uses[folder]}
             # Cards that are not checked come first: they were there before.
             mine, self._uses[folder] = self._uses[folder], []
-            for path in sorted(folder.glob("*.yaml")):
-                if path.name not in checked:
-                    with contextlib.suppress(CardError):
-                        self._add(path, None, read_trusted(path))
-            yield from _clashes([*self._uses[folder], *mine, *_names(self._types.get(folder, []))])
+            self._add_folder(folder, but=checked)
+            uses = [*self._uses[folder], *mine]
+            yield from _clashes([*uses, *_names(self._types.get(folder, []))])
+            others = [use for other in _others(folder) for use in self._of(other)]
+            yield from _shadows(mine, others)
+            there = {fold(use.name) for use in (*uses, *others, *self._types.get(folder, []))}
+            yield from _without_replacement(
+                [use for use in self._replacements if use.path.parent == folder], there
+            )
 
-    def _add(self, path: Path, shown: str | None, data: dict[str, Any]) -> None:
+    def _of(self, folder: Path) -> list[_Use]:
+        """The names in a folder that none of the checked cards is in, or in which all of them are known."""
+        if folder not in self._uses:
+            self._add_folder(folder, but=())
+        return self._uses.get(folder, [])
+
+    def _add_folder(self, folder: Path, *, but: Collection[str]) -> None:
+        for path in sorted(folder.glob("*.yaml")):
+            if path.name not in but:
+                with contextlib.suppress(CardError):
+                    self._add(path, None, read_trusted(path))
+
+    def _add(self, path: Path, shown: str | None, said: dict[str, Any]) -> None:
         uses = self._uses.setdefault(path.parent, [])
         try:
-            names, kinds = list(names_of(path.stem, data)), model_types(data)
-        except (AttributeError, KeyError, TypeError):
+            (data, _), own = whole(path, said, overlays.searched), written(path.stem, said)
+            names, kinds = list(names_of(path.stem, data, own)), model_types(data, own)
+            replaced = list(_replaced(said))
+        except (AttributeError, KeyError, TypeError, BaseError, CardError):
             return  # a card that is not valid has no names; its own findings say so
         uses += [_Use(name, target, path, shown) for name, target in names]
         types = self._types.setdefault(path.parent, [])
         types += [_Use(kind, Target(path.stem), path, shown) for kind in kinds]
+        if shown is not None:
+            self._replacements += [_Use(name, Target(path.stem, key), path, shown) for key, name in replaced]
+
+
+def _others(folder: Path) -> list[Path]:
+    """The other folders that names are looked for in."""
+    return [other for other in overlays.searched() if other.resolve() != folder.resolve()]
+
+
+def _replaced(data: dict[str, Any]) -> Iterator[tuple[str | None, str]]:
+    """What a card names in the place of itself (None) and of its models."""
+    parts = [(None, data), *data["models"].items()] if "models" in data else [(None, data)]
+    for key, part in parts:
+        name = (part.get("deprecated") or {}).get("replacement")
+        if isinstance(name, str):
+            yield key, name
+
+
+def _without_replacement(uses: Iterable[_Use], there: Collection[str]) -> Iterator[Finding]:
+    for use in uses:
+        if fold(use.name.partition("@")[0]) not in there:
+            document, _ = syntax.read(use.path, str(use.shown))
+            below = () if use.target.model is None else ("models", use.target.model)
+            said = f"deprecated.replacement: no card is called {use.name!r}"
+            mend = "Name a model or family that there is, or leave it out where nothing replaces it."
+            yield document.finding("MC323", [*below, "deprecated", "replacement"], said, mend)
+
+
+def _shadows(mine: Iterable[_Use], others: Iterable[_Use]) -> Iterator[Finding]:
+    """Names that other folders have, too; of a card that has another's id, only that."""
+    first: dict[str, _Use] = {}
+    for use in others:
+        first.setdefault(fold(use.name), use)
+    replaced: set[Path] = set()
+    for use in mine:
+        other = first.get(fold(use.name))
+        if other is None or use.shown is None or use.path in replaced:
+            continue
+        document, _ = syntax.read(use.path, use.shown)
+        if other.target == use.target == Target(use.path.stem):
+            replaced.add(use.path)
+            said = f"there is another card {use.path.stem!r}, in {_known_as(other.path)}"
+            mend = "Rename the file, unless it is to stand in that one's place."
+            yield document.at("MC302", TOP, said, mend)
+            continue
+        what = other.target.model or other.target.family
+        said = f"the name {use.name!r} also means {what} in {_known_as(other.path)}"
+        mend = "Rename one of them, unless this card is to stand in that one's place."
+        yield document.finding("MC302", _place(document, use), said, mend)
+
+
+def _known_as(path: Path) -> str:
+    return f"{path.name} of this package" if path.parent == CARDS else str(path)
 
 
 def _names(types: list[_Use]) -> Iterator[_Use]:
@@ -105,11 +180,14 @@ def _place(document: Document, use: _Use) -> tuple[Step, ...]:
 
 
 def _alias(document: Document, use: _Use) -> tuple[Step, ...] | None:
-    """Where a name stands among aliases, the last such place; None where it is no alias."""
+    """Where a name stands among aliases or former names, the last such place; None where it is neither."""
     if use.target.quantization is not None:
         return None
-    where: tuple[Step, ...] = () if use.target.model is None else ("models", use.target.model)
-    node = document.node((*where, "aliases"))
-    entries = [entry.value for entry in node.value] if node is not None else []
-    places = [i for i, entry in enumerate(entries) if entry == use.name]
-    return (*where, "aliases", places[-1]) if places else None
+    model: tuple[Step, ...] = () if use.target.model is None else ("models", use.target.model)
+    for field in ("former_names", "aliases"):
+        node = document.node((*model, field))
+        entries = [entry.value for entry in node.value] if node is not None else []
+        places = [i for i, entry in enumerate(entries) if entry == use.name]
+        if places:
+            return (*model, field, places[-1])
+    return None

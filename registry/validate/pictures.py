@@ -106,7 +106,7 @@ def _texts(subject: Subject, below: Where) -> Iterator[Finding]:
 
 
 def _data(subject: Subject, where: Where) -> Any:
-    data: Any = subject.document.data
+    data: Any = subject.data
     for step in where:
         data = data[step]
     return data

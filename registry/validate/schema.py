@@ -10,7 +10,10 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from loader.errors import CardError
+from registry import overlays
 from registry.cards import COMMIT, Card, card_of, merge
+from registry.extends import BaseError, whole
 from registry.naming import model_name
 from registry.reader import words
 from registry.schema import validated
@@ -47,6 +50,8 @@ class Subject:
     """A document with the cards that it makes: as far as they are valid."""
 
     document: Document
+    data: dict[str, Any] = field(default_factory=dict)
+    """What the card says, with what it inherits."""
     family: Card | None = None
     models: dict[str, Card] = field(default_factory=dict)
 
@@ -77,7 +82,13 @@ def check(document: Document) -> tuple[Subject, list[Finding]]:
     subject = Subject(document)
     if document.root is None:
         return subject, []
-    data, findings = document.data, list[Finding]()
+    findings = list[Finding]()
+    try:
+        data, _ = whole(document.path, document.data, overlays.searched)
+    except (BaseError, CardError) as error:
+        said, _, mend = str(error).rpartition(". ")
+        return subject, [document.finding("MC322", ["extends"], f"extends: {said}", mend)]
+    subject.data = data
     try:
         subject.family = card_of(data, family=subject.id, make=validated)
     except ValidationError as error:

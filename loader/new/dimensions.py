@@ -1,0 +1,71 @@
+"""Dimensions for the memory estimate, from config.json: what stands there, and nothing besides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loader.new import kin
+from loader.new.settings import CONTEXT, SWITCHES, TEXT, TEXT_CONFIGS, VISION, number
+from loader.new.source import Files
+
+_NEEDED = ("layers", "hidden", "heads", "kv_heads", "head_dim", "vocab")
+_VISION_NEEDED = ("layers", "hidden", "heads", "intermediate")
+
+
+def text_tower(files: Files) -> tuple[dict[str, Any], list[str]]:
+    """The language model's dimensions, and the keys that are missing (then there are no dimensions)."""
+    merged = _language(files)
+    found: dict[str, Any] = {
+        field: number(merged, paths, switch=field in SWITCHES) for field, paths in TEXT.items()
+    }
+    if found["head_dim"] is None and found["hidden"] and found["heads"]:
+        found["head_dim"] = found["hidden"] // found["heads"]  # as every class of transformers does
+    if merged.get("use_sliding_window") is False:
+        found["window"] = None  # the key stays in configs that do not use it
+    if found["window"] is None:
+        found["full_every"] = None
+    missing = [field for field in _NEEDED if not found[field]]
+    if found["intermediate"] is None and found["expert_intermediate"] is None:
+        missing.append("intermediate")
+    if found["experts"] is not None and not (found["active_experts"] and found["expert_intermediate"]):
+        missing += ["active_experts", "expert_intermediate"]
+    kept = {field: value for field, value in found.items() if value not in (None, False)}
+    return ({}, missing) if missing else (kept, [])
+
+
+def context(files: Files) -> int | None:
+    """Positions that config.json names."""
+    return number(_language(files), CONTEXT)
+
+
+def _language(files: Files) -> dict[str, Any]:
+    config = files.config
+    own: dict[str, Any] = next((config[key] for key in TEXT_CONFIGS if isinstance(config.get(key), dict)), {})
+    return {**config, **own}
+
+
+def vision_tower(files: Files, processor: str | None) -> tuple[dict[str, Any], str | None]:
+    """The vision encoder's dimensions, and why they are not enough, or None.
+
+    How it attends is not in config.json. A card of the same model type knows it, as it is the same code.
+    """
+    said = files.config.get("vision_config")
+    if not isinstance(said, dict):
+        return {}, "config.json has no vision_config"
+    found: dict[str, Any] = {field: number(said, paths) for field, paths in VISION.items()}
+    kept = {field: value for field, value in found.items() if value is not None}
+    if missing := [field for field in _VISION_NEEDED if field not in kept]:
+        return kept, f"config.json does not say {', '.join(missing)}"
+    same = [card for card in kin.related(files.model_type, processor) if card.memory is not None]
+    if not same or files.model_type not in same[0].backend.model_types:
+        return kept, "how the encoder attends is in the backend's code: read models/ of mlx-vlm"
+    assert same[0].memory is not None  # noqa: S101  # just looked
+    tower = same[0].memory.vision
+    kept["attention"] = tower.attention
+    layers = said.get("fullatt_block_indexes")
+    if tower.attention == "windows" and isinstance(layers, list):
+        kept["full_layers"] = layers
+    for field in ("separate", "extra", "mask", "explicit", "float32"):
+        if value := getattr(tower, field):
+            kept[field] = value
+    return kept, None
