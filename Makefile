@@ -9,8 +9,8 @@ READY  := $(VENV)/.ready
 demo: $(READY)  ## the main job: card, plan, prompt and an answer about a 12-megapixel photo
 	$(BIN)/python -m tools.demo
 
-test: $(READY)  ## the whole test suite
-	$(BIN)/python -m pytest
+test: $(READY)  ## the whole test suite, on two cores
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -242,7 +242,7 @@ def test_an_encoder_of_another_kind_is_unknown_and_never_zero(name: str) -> None
     assert made.total is None
     assert made.largest_buffer is None
     assert made.verdict == "unknown"
-    assert "vision come on top, of unknown size" in made.reason
+    assert "vision comes on top, of unknown size" in made.reason
     assert made.weights is not None
     assert made.at_least > made.weights
 

@@ -42,7 +42,7 @@ def download(
         reason = "the network may not be used (local_files_only)"
         return _from_cache(repository, revision, cache_dir, trust_remote_code, reason)
     try:
-        commit, files = _listing(repository, revision, sizes=admit is not None)
+        commit, files = listing(repository, revision, sizes=admit is not None)
     except failures() as error:
         if not is_unreachable(error):
             raise explained(error, repository, revision) from error
@@ -73,7 +73,7 @@ def _check_names(repository: str, revision: str) -> None:
         )
 
 
-def _listing(repository: str, revision: str, *, sizes: bool) -> tuple[str, dict[str, int | None]]:
+def listing(repository: str, revision: str, *, sizes: bool) -> tuple[str, dict[str, int | None]]:
     """The commit, and the files with their bytes, as far as the hub says."""
     from huggingface_hub import HfApi
     from huggingface_hub.constants import HF_HUB_ETAG_TIMEOUT

@@ -25,17 +25,11 @@ def of_hub(repository: str, revision: str | None = None) -> int:
 
     Raises CheckpointError where the hub does not answer, or the repository has no weights.
     """
-    from huggingface_hub import HfApi
-    from huggingface_hub.hf_api import RepoFile
-
+    from loader.checkpoint.hub import listing
     from loader.checkpoint.hub_errors import explained, failures, first_line, is_unreachable
 
     try:
-        files = [
-            file
-            for file in HfApi().list_repo_tree(repository, revision=revision)
-            if isinstance(file, RepoFile)
-        ]
+        _, files = listing(repository, revision or "main", sizes=True)
     except failures() as error:
         if is_unreachable(error):
             raise CheckpointError(
@@ -43,7 +37,9 @@ def of_hub(repository: str, revision: str | None = None) -> int:
                 "Connect to the network, or use the size that the card counted."
             ) from error
         raise explained(error, repository, revision or "main") from error
-    size = sum(file.size for file in files if file.path.endswith(".safetensors"))
+    size = sum(
+        bytes_ or 0 for name, bytes_ in files.items() if name.endswith(".safetensors") and "/" not in name
+    )
     if not size:
         raise CheckpointError(
             f"{repository} has no weights: no file in it ends in .safetensors. Check the name."
