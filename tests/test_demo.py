@@ -82,11 +82,8 @@ def test_what_another_checkpoint_was_trained_for_is_asked_of_that_one(demo: Visi
     assert found.name == "qwen2-vl"
 
 
-def test_what_make_demo_shows_is_right(
-    demo: VisionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tools.demo.ROOT", tmp_path)
-    small, large = pictures()
+def test_what_make_demo_shows_is_right(demo: VisionModel, tmp_path: Path) -> None:
+    small, large = pictures(tmp_path)
     files = [tmp_path / SMALL, tmp_path / LARGE]
 
     assert demo.generate(WHAT[0], images=files[0], max_tokens=12).text == small.what

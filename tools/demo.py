@@ -83,17 +83,17 @@ def main() -> int:
     return 0
 
 
-def pictures() -> tuple[Drawing, Drawing]:
+def pictures(root: Path = ROOT) -> tuple[Drawing, Drawing]:
     """Write a small drawing and a large one, which is stored turned; both as they are to be seen."""
     source = random.Random(9)  # noqa: S311  # nothing is kept secret with it
     small = draw(source, sides=SMALL_SIDE)
     large = draw(source, sides=LARGE_SIDE, at_side=True)
-    (ROOT / FOLDER).mkdir(exist_ok=True)
-    small.image.save(ROOT / SMALL)
+    (root / FOLDER).mkdir(exist_ok=True)
+    small.image.save(root / SMALL)
     stored = large.image.transpose(Transpose.ROTATE_90)
     exif = stored.getexif()
     exif[ORIENTATION] = TURNED_LEFT
-    stored.save(ROOT / LARGE, quality=90, exif=exif)
+    stored.save(root / LARGE, quality=90, exif=exif)
     return small, large
 
 
