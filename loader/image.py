@@ -28,7 +28,7 @@ from loader.source import Limits, describe, scheme_of, shorten
 if TYPE_CHECKING:
     import numpy
 
-__all__ = ["ImageSource", "Limits", "Opened", "Pixels", "describe", "open_image"]
+__all__ = ["ImageSource", "Limits", "Opened", "Pixels", "open_image"]
 
 # A string because numpy is optional and must not be imported for the sake of a name.
 ImageSource: TypeAlias = (

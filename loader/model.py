@@ -17,7 +17,7 @@ from loader.backend import Backend, Inputs
 from loader.errors import CheckpointError, UnsupportedFeatureError
 from loader.fit import fit_opened
 from loader.guard import Guard, OnExceed, Question
-from loader.image import Opened, describe
+from loader.image import Opened
 from loader.messages import conversation, matched
 from loader.prompt import Prompt, render
 from loader.prompt.forgery import OnForgery, escape, image_tokens
@@ -25,6 +25,7 @@ from loader.prompt.upstream import render_checkpoint
 from loader.resize import Detail, ImagePlan, plan_images, room_for
 from loader.response import SeenImage
 from loader.sampling import Sampling
+from loader.source import describe
 from loader.stream import Stream
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
 import loader.image
-from loader.image import describe, open_image
+from loader.image import open_image
+from loader.source import describe
 from tests.pictures import BLACK, SOURCES, WHITE, encode, fails, picture, pixels, written
 
 

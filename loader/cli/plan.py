@@ -164,7 +164,7 @@ def _write(show: str, picture: PIL.Image.Image, plan: ImagePlan, card: Card) -> 
 
 
 def _label(image: str) -> str:
-    from loader.image import describe
+    from loader.source import describe
 
     return printable(describe(image))
 

@@ -14,10 +14,10 @@ import registry
 from loader.cli import common
 from loader.cli.plan import size_of
 from loader.errors import CheckpointError
-from loader.image import describe
 from loader.messages import conversation, matched
 from loader.prompt import Prompt, Segment, render
 from loader.resize import Detail, ImagePlan, Size, plan_image
+from loader.source import describe
 
 if TYPE_CHECKING:
     from registry.cards import Card

@@ -8,6 +8,7 @@ import click
 
 from loader.cli import common
 from loader.resize import Detail
+from registry.choice import gigabytes
 
 if TYPE_CHECKING:
     from loader.response import Response
@@ -115,6 +116,6 @@ def _facts(response: Response) -> None:
     click.echo(
         f"{response.prompt_tokens:,} prompt tokens, {response.completion_tokens:,} answered "
         f"({response.finish_reason}); first token after {times.prepare + times.first_token:.2f} s, "
-        f"peak {response.peak_memory / 1e9:.2f} GB",
+        f"peak {gigabytes(response.peak_memory)}",
         err=True,
     )
