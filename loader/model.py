@@ -187,8 +187,9 @@ class VisionModel(Answering[Backend]):
         most = self.card.backend.max_images
         if most is not None and images > most:
             raise UnsupportedFeatureError(
-                f"{self.card.backend.package} handles at most {most} images for {self.card.name}, and these "
-                f"are {images}: it would drop or mix up the others. Ask about fewer at a time."
+                f"{self.card.backend.package} handles at most {most} image{'s' * (most != 1)} for "
+                f"{self.card.name}, and these are {images}: it would drop or mix up the "
+                "others. Ask about fewer at a time."
             )
 
     def _open(self, source: Any, allow_private_urls: bool) -> Opened:

@@ -165,7 +165,7 @@ def test_exact_decodes_every_pixel_and_changes_no_plan(qwen: VisionModel, photo:
 
 
 def test_more_images_than_the_backend_handles_are_refused(load: Callable[[str], VisionModel]) -> None:
-    with pytest.raises(UnsupportedFeatureError, match="at most 1 images for llava-next, and these are 2"):
+    with pytest.raises(UnsupportedFeatureError, match="at most 1 image for llava-next, and these are 2"):
         load("llava-next").generate("Compare.", [RED, BLUE])
 
 
