@@ -77,7 +77,7 @@ class Backend:
         """`weights=False` loads the processor alone, which prepares and counts but cannot answer."""
         check_version(requirements)
         try:
-            self._model, self._processor = _loaded(folder, trust_remote_code, weights)
+            self._model, self._processor = loaded(folder, trust_remote_code, weights)
         except Exception as error:  # the backend raises anything from KeyError to RuntimeError
             raise CheckpointError(
                 f"{requirements.package} cannot load {folder.name}: {first_line(error)}. "
@@ -278,7 +278,7 @@ class Backend:
             steps.close()
 
 
-def _loaded(folder: Path, trust_remote_code: bool, weights: bool) -> tuple[Any, Any]:
+def loaded(folder: Path, trust_remote_code: bool, weights: bool) -> tuple[Any, Any]:
     """The model (None without weights) and the processor."""
     from mlx_vlm.utils import get_model_and_args, load, load_config, load_processor
 

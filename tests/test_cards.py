@@ -11,9 +11,9 @@ import pytest
 import registry
 from registry.cards import PRECISION, Card, card_of, trusted
 from registry.catalog import CARDS
-from registry.memory import TextTower
 from registry.reader import read
 from registry.schema import validated
+from registry.validate.dimensions import parameters_of
 from tests.golden_rows import GOLDEN, golden
 
 FIRST_LINE = "# yaml-language-server: $schema=../../schemas/card.schema.json"
@@ -26,20 +26,6 @@ EVERY_MODEL = pytest.mark.parametrize("name", registry.names())
 
 def path_of(family: str) -> Path:
     return CARDS / f"{family}.yaml"
-
-
-def language_parameters(text: TextTower) -> int:
-    """Parameters of a language model's large matrices; a tied output matrix counts once.
-
-    Where layers keep different things, their attention differs too, and is left out.
-    """
-    attention = 2 * text.hidden * text.head_dim * (text.heads + text.kv_heads) if text.cache is None else 0
-    widths = text.layers * (text.intermediate or 0)
-    if text.experts and text.expert_intermediate:
-        experts = text.experts * text.expert_intermediate + (text.shared_intermediate or 0)
-        widths = (text.layers - text.dense_layers) * experts + text.dense_layers * (text.intermediate or 0)
-    embedding = text.vocab * text.hidden * (1 if text.tied else 2)
-    return embedding + text.layers * attention + 3 * text.hidden * widths
 
 
 def is_in(path: str, data: Any) -> bool:
@@ -152,7 +138,7 @@ def test_a_model_has_at_least_the_parameters_that_its_dimensions_need(name: str)
     model = registry.card(name).model
     assert model is not None
     if model.text is not None and model.parameters is not None:
-        assert language_parameters(model.text) <= model.parameters
+        assert parameters_of(model.text) <= model.parameters
         assert model.text.heads % model.text.kv_heads == 0
 
 

@@ -41,9 +41,9 @@ def count(config: dict[str, Any], bits: int | None = None, group_size: int = GRO
     from mlx_vlm.quant_utils import quantize_model
     from mlx_vlm.utils import skip_multimodal_module
 
-    model = _build(config)
-    parameters = sum(array.size for _, array in _arrays(model))
-    _cast(model)
+    model = build(config)
+    parameters = sum(array.size for _, array in arrays(model))
+    cast(model)
     if bits is not None:
         own = getattr(model, "quant_predicate", None)
 
@@ -56,12 +56,12 @@ def count(config: dict[str, Any], bits: int | None = None, group_size: int = GRO
             model, _ = quantize_model(
                 model, {"vision_config": {}}, group_size, bits, mode="affine", quant_predicate=quantized
             )
-    sizes = {path: array.nbytes for path, array in _arrays(model)}
+    sizes = {path: array.nbytes for path, array in arrays(model)}
     unquantized = sum(size for path, size in sizes.items() if skip_multimodal_module(path))
     return Count(parameters, sum(sizes.values()), unquantized)
 
 
-def _build(config: dict[str, Any]) -> Any:
+def build(config: dict[str, Any]) -> Any:
     from mlx_vlm.utils import get_model_and_args, update_module_configs
 
     config = copy.deepcopy(config)  # the backend changes it
@@ -74,7 +74,7 @@ def _build(config: dict[str, Any]) -> Any:
     return architecture.Model(update_module_configs(made, architecture, config, modules))
 
 
-def _cast(model: Any) -> None:
+def cast(model: Any) -> None:
     """To bf16, but for what the model itself keeps in 32 bits."""
     import mlx.core as mx
     from mlx.utils import tree_map_with_path
@@ -87,7 +87,7 @@ def _cast(model: Any) -> None:
     model.update(tree_map_with_path(cast, model.parameters()))
 
 
-def _arrays(model: Any) -> list[tuple[str, Any]]:
+def arrays(model: Any) -> list[tuple[str, Any]]:
     import mlx.core as mx
     from mlx.utils import tree_flatten
 

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 from loader.check.line import Line
-from loader.check.settings import language
+from loader.checkpoint.dimensions import language
 from loader.errors import CheckpointError, MLXCardsError, UnsupportedFeatureError
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loader.check.line import Line, differs
+from loader.checkpoint.dimensions import TEXT, VISION, Paths, language
 from loader.checkpoint.files import json_object
 from registry.catalog import all_cards
 from registry.naming import Target
@@ -20,10 +21,7 @@ if TYPE_CHECKING:
     from loader.checkpoint import Checkpoint
     from registry.cards import Card
 
-Keys = Mapping[str, Sequence[str]]
-"""A card's field, and where the checkpoint may have it: dotted paths, the first that is there counts."""
-
-_LIMITS: Mapping[str, Keys] = {
+_LIMITS: Mapping[str, Paths] = {
     "smart_resize": {
         "patch": ("patch_size",),
         "merge": ("merge_size",),
@@ -42,26 +40,8 @@ _LIMITS: Mapping[str, Keys] = {
     "canvas_tiles": {"tile": ("size.height",)},
 }
 """By `kind`: limits in preprocessor_config.json, or under image_processor in processor_config.json."""
-_TEXT: Keys = {
-    "layers": ("num_hidden_layers",),
-    "hidden": ("hidden_size",),
-    "heads": ("num_attention_heads",),
-    "kv_heads": ("num_key_value_heads",),
-    "head_dim": ("head_dim",),
-    "intermediate": ("intermediate_size",),
-    "vocab": ("vocab_size",),
-    "tied": ("tie_word_embeddings",),
-    "experts": ("num_experts", "n_routed_experts", "num_local_experts"),
-    "active_experts": ("num_experts_per_tok",),
-    "expert_intermediate": ("moe_intermediate_size",),
-}
-_VISION: Keys = {
-    "layers": ("depth", "num_hidden_layers"),
-    "hidden": ("embed_dim", "hidden_size"),
-    "heads": ("num_heads", "num_attention_heads"),
-    "intermediate": ("intermediate_size",),
-}
-_TEXT_CONFIGS = ("text_config", "llm_config", "language_config")
+# Windows are named in config.json also where no layer uses them.
+_TEXT: Paths = {field: keys for field, keys in TEXT.items() if field not in {"window", "full_every"}}
 
 
 def check(card: Card, checkpoint: Checkpoint) -> Iterator[Line]:
@@ -97,14 +77,6 @@ def _image_settings(folder: Path) -> dict[str, Any]:
     return outer or (nested if isinstance(nested, dict) else {})
 
 
-def language(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What config.json says of the language model, wherever it says it."""
-    own: Mapping[str, Any] = next(
-        (config[key] for key in _TEXT_CONFIGS if isinstance(config.get(key), dict)), {}
-    )
-    return {**config, **own}
-
-
 def _text(card: Card, config: Mapping[str, Any]) -> Line:
     """The language model's dimensions; for the family's own card, which model has them."""
     if card.model is not None:
@@ -137,7 +109,7 @@ def _vision(card: Card, config: Mapping[str, Any]) -> Iterator[Line]:
     ours = card.image.resize.patch
     if isinstance(patch, int) and patch != ours:
         yield differs("dimensions", "the side of a patch", ours, patch)
-    if card.memory is not None and (wrong := _different(card.memory.vision, said, _VISION)):
+    if card.memory is not None and (wrong := _different(card.memory.vision, said, VISION)):
         yield _dimensions("vision encoder", wrong)
 
 
@@ -151,7 +123,7 @@ def _dimensions(what: str, wrong: Mapping[str, tuple[Any, Any]]) -> Line:
     return Line("dimensions", "warn", said, ours, theirs)
 
 
-def _different(record: Any, config: Mapping[str, Any], keys: Keys) -> dict[str, tuple[Any, Any]]:
+def _different(record: Any, config: Mapping[str, Any], keys: Paths) -> dict[str, tuple[Any, Any]]:
     """The fields of a card's record that config.json has otherwise, with both values."""
     if record is None:
         return {}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from loader.checkpoint.dimensions import TEXT, VISION, language
 from loader.new import kin
-from loader.new.settings import CONTEXT, SWITCHES, TEXT, TEXT_CONFIGS, VISION, number
+from loader.new.settings import CONTEXT, SWITCHES, number
 from loader.new.source import Files
 
 _NEEDED = ("layers", "hidden", "heads", "kv_heads", "head_dim", "vocab")
@@ -14,7 +15,7 @@ _VISION_NEEDED = ("layers", "hidden", "heads", "intermediate")
 
 def text_tower(files: Files) -> tuple[dict[str, Any], list[str]]:
     """The language model's dimensions, and the keys that are missing (then there are no dimensions)."""
-    merged = _language(files)
+    merged = language(files.config)
     found: dict[str, Any] = {
         field: number(merged, paths, switch=field in SWITCHES) for field, paths in TEXT.items()
     }
@@ -35,13 +36,7 @@ def text_tower(files: Files) -> tuple[dict[str, Any], list[str]]:
 
 def context(files: Files) -> int | None:
     """Positions that config.json names."""
-    return number(_language(files), CONTEXT)
-
-
-def _language(files: Files) -> dict[str, Any]:
-    config = files.config
-    own: dict[str, Any] = next((config[key] for key in TEXT_CONFIGS if isinstance(config.get(key), dict)), {})
-    return {**config, **own}
+    return number(language(files.config), CONTEXT)
 
 
 def vision_tower(files: Files, processor: str | None) -> tuple[dict[str, Any], str | None]:

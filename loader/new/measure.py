@@ -76,10 +76,10 @@ def measured(files: Files, draft: Draft, sizes: Sequence[tuple[int, int]] = SIZE
 
 def processor_class(folder: Path) -> str | None:
     """The class that the backend loads as the processor, None where it fails."""
-    from loader.backend import _loaded
+    from loader.backend import loaded
 
     try:
-        return type(_loaded(folder, False, False)[1]).__name__
+        return type(loaded(folder, False, False)[1]).__name__
     except Exception:  # noqa: BLE001  # the backend raises anything; without a class nothing is measured
         return None
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from loader.checkpoint.dimensions import Paths
 from loader.new.source import Files
-
-Paths = Mapping[str, Sequence[str]]
 
 _VISION_PATCH = ("config.vision_config.patch_size", "config.patch_size")
 RESIZE: Mapping[str, Paths] = {
@@ -71,30 +70,8 @@ RESIZE: Mapping[str, Paths] = {
     "slices": {"patch": ("image.patch_size", *_VISION_PATCH), "max_tiles": ("image.max_slice_nums",)},
 }
 """By `kind`."""
-TEXT: Paths = {
-    "layers": ("num_hidden_layers",),
-    "hidden": ("hidden_size",),
-    "heads": ("num_attention_heads",),
-    "kv_heads": ("num_key_value_heads",),
-    "head_dim": ("head_dim",),
-    "intermediate": ("intermediate_size",),
-    "vocab": ("vocab_size",),
-    "tied": ("tie_word_embeddings",),
-    "window": ("sliding_window",),
-    "full_every": ("sliding_window_pattern",),
-    "experts": ("num_experts", "n_routed_experts", "num_local_experts"),
-    "active_experts": ("num_experts_per_tok",),
-    "expert_intermediate": ("moe_intermediate_size",),
-}
-VISION: Paths = {
-    "layers": ("depth", "num_hidden_layers"),
-    "hidden": ("embed_dim", "hidden_size"),
-    "heads": ("num_heads", "num_attention_heads"),
-    "intermediate": ("intermediate_size",),
-}
 SWITCHES = frozenset({"tied", "split"})
 """Fields that are true or false."""
-TEXT_CONFIGS = ("text_config", "llm_config", "language_config")
 CONTEXT = ("max_position_embeddings",)
 IMAGE_TOKEN = ("image_token_id", "image_token_index", "media_placeholder_token_id")
 RESAMPLE: Mapping[int, Literal["bilinear", "bicubic", "lanczos"]] = {

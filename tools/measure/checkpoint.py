@@ -44,11 +44,11 @@ def _config(small: dict[str, Any], released: dict[str, Any], changes: dict[str, 
 
 
 def _write_zeros(file: Path, config: dict[str, Any]) -> None:
-    model = weights._build(config)
-    weights._cast(model)
+    model = weights.build(config)
+    weights.cast(model)
     header: dict[str, Any] = {"__metadata__": {"format": "mlx"}}  # names and layouts are the backend's own
     end = 0
-    for name, array in weights._arrays(model):
+    for name, array in weights.arrays(model):
         start, end = end, end + array.nbytes
         kind = _TYPES[str(array.dtype).rpartition(".")[2]]
         header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [start, end]}
