@@ -10,7 +10,7 @@ from unittest import mock
 
 import numpy
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
@@ -368,6 +368,7 @@ BOUNDED = [
 
 @pytest.mark.parametrize("name", BOUNDED)
 @settings(max_examples=40, deadline=None)
+@example(size=(41, 5615), tokens=1, by_pixels=False)  # what the processor makes of it is too long for it
 @given(size=sizes(), tokens=st.integers(1, 4000), by_pixels=st.booleans())
 def test_a_budget_gives_a_picture_that_the_processor_leaves_as_it_is(
     name: str, size: Size, tokens: int, by_pixels: bool

@@ -32,7 +32,7 @@ def smart_resize(parameters: SmartResize, size: Size, bounds: Bounds) -> Geometr
     sides = _with_budget(parameters, _prepared(parameters, size), most)
     within = looked_at_twice(plan, _geometry(parameters, (sides,)))
     # Enlarging to the least area may overshoot what the processor makes of an image that it leaves small.
-    return full if full.stays and full.image_tokens < within.image_tokens else within
+    return full if full.image_tokens < within.image_tokens else within
 
 
 def _full(parameters: SmartResize, size: Size) -> Geometry:
