@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from loader.calls import parse_tool_calls
     from loader.find import load
     from loader.fit import fit_image
     from loader.image import open_image
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from loader.prompt.expand import expand
     from loader.resize import ImagePlan, plan_image, plan_images
     from loader.response import Response, SeenImage
+    from loader.tools import ToolCall
 
 __all__ = [
     "Estimate",
@@ -29,6 +31,7 @@ __all__ = [
     "Response",
     "SeenImage",
     "Segment",
+    "ToolCall",
     "VisionModel",
     "encode",
     "estimate",
@@ -36,6 +39,7 @@ __all__ = [
     "fit_image",
     "load",
     "open_image",
+    "parse_tool_calls",
     "plan_image",
     "plan_images",
     "prepare_images",
@@ -50,6 +54,7 @@ _HOMES = {
     "Response": "loader.response",
     "SeenImage": "loader.response",
     "Segment": "loader.prompt",
+    "ToolCall": "loader.tools",
     "VisionModel": "loader.model",
     "encode": "loader.prompt.encode",
     "estimate": "loader.memory",
@@ -57,6 +62,7 @@ _HOMES = {
     "fit_image": "loader.fit",
     "load": "loader.find",
     "open_image": "loader.image",
+    "parse_tool_calls": "loader.calls",
     "plan_image": "loader.resize",
     "plan_images": "loader.resize",
     "prepare_images": "loader.prepared_images",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -18,6 +18,7 @@ from loader.stream import AsyncStream, Steps, Stream
 if TYPE_CHECKING:
     from loader.backend import Inputs, Piece
     from loader.prompt import Prompt
+    from loader.tools import ToolCall
 
 Messages = str | Sequence[Mapping[str, Any]]
 """A question, or messages as in loader.messages."""
@@ -47,6 +48,8 @@ class Prepared:
     seconds: float
     warnings: tuple[str, ...] = ()
     """What a caller should know besides the prompt's own."""
+    read_calls: Callable[[str], tuple[ToolCall, ...]] | None = None
+    """Reads calls of tools out of the answer; None where none were offered."""
 
 
 class Answering(Generic[WriterT]):
@@ -122,8 +125,9 @@ class Answering(Generic[WriterT]):
                 if stop.is_set():
                     return None
             ended = time.perf_counter()
+            said = "".join(text)
             return Response(
-                text="".join(text),
+                text=said,
                 finish_reason=reason,
                 prompt=prepared.prompt.text,
                 escaped=prepared.escaped,
@@ -134,6 +138,7 @@ class Answering(Generic[WriterT]):
                 images=prepared.images,
                 timings=Timings(prepared.seconds, first - started, ended - first),
                 peak_memory=peak_memory(),
+                tool_calls=prepared.read_calls(said) if prepared.read_calls is not None else (),
             )
 
     @contextlib.contextmanager

@@ -3,16 +3,20 @@
 A message is {"role": ..., "content": ...}; content is a string or a list of parts; a part is a
 string, {"type": "text", "text": ...}, or an image as {"type": "image"}, {"type": "image", "image":
 SOURCE}, {"type": "image_url", "image_url": {"url": ...}} or {"type": "input_image", "image_url": ...}.
-An image part without a source takes the next one of the call's `images`.
+An image part without a source takes the next one of the call's `images`. An assistant message may have
+`tool_calls`, and a message of the role "tool" is the result of one (loader.tools).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loader.errors import MessageError
+
+if TYPE_CHECKING:
+    from loader.tools import ToolCall
 
 _TEXT_TYPES = ("text", "input_text", "output_text")
 _IMAGE_TYPES = ("image", "image_url", "input_image")
@@ -43,6 +47,8 @@ class Message:
     reasoning: str | None = None
     is_string: bool = False
     """The content was given as one string."""
+    calls: tuple[ToolCall, ...] = ()
+    """Tools that an assistant's turn calls, after its words."""
 
     @property
     def text(self) -> str:
@@ -84,14 +90,14 @@ def matched(slots: Sequence[Any], sources: Sequence[Any]) -> list[Any]:
     return [next(rest) if slot is None else slot for slot in slots]
 
 
-def read(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
-    """The caller's messages in one shape.
+def read(messages: Sequence[Mapping[str, Any]], tool_calls: bool = False) -> list[Message]:
+    """The caller's messages in one shape; `tool_calls`: whether these can be said.
 
     Raises MessageError, which knows the index of the message and of the part.
     """
     if not _listed(messages):
         raise MessageError("The conversation is empty. Give it at least one user message.")
-    return [_message(message, i) for i, message in enumerate(messages)]
+    return [_message(message, i, tool_calls) for i, message in enumerate(messages)]
 
 
 def _listed(messages: Any) -> Sequence[Any]:
@@ -103,7 +109,7 @@ def _listed(messages: Any) -> Sequence[Any]:
     return messages
 
 
-def _message(message: Any, i: int) -> Message:
+def _message(message: Any, i: int, tool_calls: bool) -> Message:
     if not isinstance(message, _MAPPING) or not isinstance(role := message.get("role"), str):
         raise MessageError(
             f'Message {i} has no role. A message is {{"role": "user", "content": ...}}.', message=i
@@ -111,14 +117,29 @@ def _message(message: Any, i: int) -> Message:
     reasoning = message.get("reasoning_content")
     if reasoning is not None and not isinstance(reasoning, str):
         raise MessageError(f"Message {i} has reasoning that is not a string. Pass text.", message=i)
-    if message.get("tool_calls"):
-        raise MessageError(
-            f"Message {i} has tool calls, which no card can write yet. Put them into the text.", message=i
-        )
     if reasoning is not None:
         _whole(reasoning, i)
     content = message.get("content")
+    if given := message.get("tool_calls"):
+        calls = _calls(given, role, i, tool_calls)
+        content = "" if content is None else content
+        return Message(role, _parts(content, i), reasoning, isinstance(content, str), calls)
     return Message(role, _parts(content, i), reasoning, isinstance(content, str))
+
+
+def _calls(given: Any, role: str, i: int, can_be_said: bool) -> tuple[ToolCall, ...]:
+    from loader.tools import read_calls
+
+    if not can_be_said:
+        raise MessageError(
+            f"Message {i} has tool calls, for which this prompt has no form. Put them into the text.",
+            message=i,
+        )
+    if role != "assistant":
+        raise MessageError(
+            f"Message {i} has tool calls and the role {role!r}. Only an assistant calls tools.", message=i
+        )
+    return read_calls(given, i)
 
 
 def _whole(text: str, i: int) -> str:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from loader.answering import Answering, Messages, Prepared
 from loader.backend import Backend, Inputs
+from loader.calls import read_answer
 from loader.errors import CheckpointError, UnsupportedFeatureError
 from loader.fit import fit_opened
 from loader.guard import Guard, OnExceed, Question
@@ -21,18 +23,21 @@ from loader.image import Opened
 from loader.messages import conversation, matched
 from loader.prompt import Prompt, render
 from loader.prompt.forgery import OnForgery, escape, image_tokens
+from loader.prompt.tools import can_write_tools
 from loader.prompt.upstream import render_checkpoint
 from loader.resize import Detail, ImagePlan, plan_images, room_for
 from loader.response import SeenImage
 from loader.sampling import Sampling
 from loader.source import describe
 from loader.stream import Stream
+from loader.tools import read_tools
 
 if TYPE_CHECKING:
     import PIL.Image
 
     from loader.checkpoint import Checkpoint
     from loader.checkpoint.template import ChatTemplate
+    from loader.tools import Tool, ToolCall
     from registry.cards import Card
     from registry.choice import Choice
 
@@ -62,6 +67,11 @@ class VisionModel(Answering[Backend]):
         self._template = template
         self._guard = guard
 
+    @property
+    def can_write_tools(self) -> bool:
+        """Whether `tools` can be given to it: the card says how its family writes them, and is used."""
+        return self._template is None and can_write_tools(self.card)
+
     def __repr__(self) -> str:
         where = self.checkpoint.repository or self.checkpoint.folder
         return f"<VisionModel {self.card.name} from {where}>"
@@ -88,6 +98,7 @@ class VisionModel(Answering[Backend]):
         on_exceed: OnExceed = "shrink",
         memory_limit: int | str | None = None,
         check_memory: bool | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
         **prompt_options: bool,
     ) -> Stream:
         """As `generate`, with the text as it is written; `.response` is there at the end.
@@ -103,6 +114,9 @@ class VisionModel(Answering[Backend]):
         What would take more memory than MLX allocates gets smaller images, down to the card's small
         budget; then, with `on_exceed="refuse"`, or where every detail is asked for, it is refused.
         `memory_limit` and `check_memory` are those of `loader.load`, for one call.
+
+        `tools` are those that the model may call, as in `loader.render`; what it calls is in the response's
+        `tool_calls`.
 
         Raises MessageError, ImageError, UnsupportedFeatureError for what cannot be asked, and
         CheckpointError where the processor disagrees with the card, MemoryBudgetError.
@@ -123,6 +137,7 @@ class VisionModel(Answering[Backend]):
             on_exceed=on_exceed,
             memory_limit=memory_limit,
             check_memory=check_memory,
+            tools=tools,
             **prompt_options,
         )
         return self.answer(prepared, sampling)
@@ -144,13 +159,14 @@ class VisionModel(Answering[Backend]):
         on_exceed: OnExceed = "shrink",
         memory_limit: int | str | None = None,
         check_memory: bool | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
         **prompt_options: bool,
     ) -> Prepared:
         """All that `stream` does before the model's turn, with the same arguments, checks and errors."""
         start = time.perf_counter()
         sources = _listed(images)
         messages = conversation(prompt, len(sources), system)
-        rendered = self._render(messages, continue_final_message, prompt_options)
+        rendered = self._render(messages, continue_final_message, tools, prompt_options)
         self._check_number(len(rendered.images))
         named = matched(rendered.images, sources)
         opened = [self._open(source, allow_private_urls) for source in named]
@@ -162,7 +178,8 @@ class VisionModel(Answering[Backend]):
         seen = tuple(SeenImage(describe(it), plan) for it, plan in zip(named, plans, strict=True))
         pixels = self._pixels(opened, plans, exact=exact)
         inputs = self._inputs(rendered, plans, pixels, as_string=on_forgery == "allow")
-        return Prepared(rendered, escaped, seen, inputs, time.perf_counter() - start, warnings)
+        reads = None if not tools else partial(_calls, self.card, read_tools(tools))
+        return Prepared(rendered, escaped, seen, inputs, time.perf_counter() - start, warnings, reads)
 
     def next_token(self, prepared: Prepared) -> list[float]:
         """Log-probability of each token of the vocabulary to be the first of the answer."""
@@ -177,9 +194,20 @@ class VisionModel(Answering[Backend]):
         with self._turn(threading.Event()):
             return self._backend.reached(one.inputs, other.inputs)
 
-    def _render(self, messages: Sequence[Mapping[str, Any]], leave_open: bool, options: Any) -> Prompt:
+    def _render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        leave_open: bool,
+        tools: Sequence[Mapping[str, Any]] | None,
+        options: Any,
+    ) -> Prompt:
         if self._template is None:
-            return render(self.card, messages, True, leave_open, None, **options)
+            return render(self.card, messages, True, leave_open, None, tools=tools, **options)
+        if tools:
+            raise UnsupportedFeatureError(
+                "A checkpoint's own template is given no tools, as its form of calls is not known. "
+                "Use the card's (prompt='card'), or describe the tools in words."
+            )
         return render_checkpoint(self.card, self._template, messages, leave_open=leave_open, options=options)
 
     def _check_number(self, images: int) -> None:
@@ -268,6 +296,10 @@ class VisionModel(Answering[Backend]):
             )
         self._check_context(inputs.prompt_tokens)
         return inputs
+
+
+def _calls(card: Card, tools: Sequence[Tool], text: str) -> tuple[ToolCall, ...]:
+    return read_answer(card, text, tools)[1]
 
 
 def _listed(images: Any) -> list[Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from loader.resize import ImagePlan
+    from loader.tools import ToolCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ class Response:
     timings: Timings
     peak_memory: int
     """Bytes that MLX had allocated at most during the call, weights included."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """Calls of the tools that were offered. They stand in the text, too, as the model wrote them."""
 
     def to_dict(self) -> dict[str, Any]:
         """The response as plain data, for JSON."""
@@ -64,6 +67,7 @@ class Response:
             "prompt": self.prompt,
             "escaped": list(self.escaped),
             "warnings": list(self.warnings),
+            "tool_calls": [call.to_dict() for call in self.tool_calls],
             "usage": {
                 "prompt_tokens": self.prompt_tokens,
                 "image_tokens": self.image_tokens,

@@ -11,6 +11,7 @@ from dataclasses import field
 from typing import Annotated, Literal
 
 from registry.data import Rule, record
+from registry.tools import Tools
 
 Role = Literal["system", "user", "assistant"]
 Neighbours = Literal[
@@ -128,6 +129,8 @@ class Prompt:
     """Text between neighbouring parts of a turn, by what stands left and right of it."""
     reasoning: Reasoning | None = None
     """Present for models that think aloud in the prompt's own format."""
+    tools: Tools | None = None
+    """Whether the family has tool calls of its own, and how they are written. Absent: not established."""
     options: dict[str, Option] = field(default_factory=dict)
     """Switches that `render` takes. All others are refused."""
 
@@ -140,6 +143,9 @@ class Prompt:
             raise ValueError("later_system: a later system turn needs `system: turn`")
         if self.later_system_turn is not None and self.later_system != "turn":
             raise ValueError("later_system_turn: needs `later_system: turn`")
+        written = self.tools is not None and self.tools.can_be_written
+        if written and (self.system != "turn" or self.alternate):
+            raise ValueError("tools: definitions need `system: turn`, and results do not `alternate`")
 
 
 @record

@@ -40,6 +40,7 @@ def test_every_golden_conversation_renders_as_upstream_renders_it(row: dict[str,
             row["add_generation_prompt"],
             row["continue_final_message"],
             NOW,
+            tools=row.get("tools"),
             **row["options"],
         ).text
 

@@ -11,6 +11,7 @@ from abstractllm.exceptions import ContextWindowExceededError
 
 from loader.abstractllm import media, settings
 from loader.abstractllm.failures import PROVIDER, translated
+from loader.abstractllm.tools import definitions
 from loader.abstractllm.turns import Conversation, alternating, converse, system_of
 from loader.model import VisionModel
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from loader.answering import Prepared
     from loader.stream import Stream
     from loader.text_model import TextModel
+    from registry.cards import Card
 
 AddTools = Callable[[Sequence[Any], str | None], str | None]
 """Tools and a system prompt to a system prompt that describes the tools."""
@@ -44,6 +46,8 @@ class Asked:
     """As the model is given it, placeholders not expanded."""
     conversation: Conversation
     tools: bool
+    own_tools: Card | None
+    """The card whose form of tools is used; None: they are described in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +78,24 @@ class Desk:
                 system=self._system(call, messages),
                 files=files,
                 media=read,
+                own_tools=self.own_tools is not None,
             )
+            if call.tools and self.own_tools is not None:
+                options["tools"] = definitions(call.tools)
             return self._prepared(conversation, read.detail, options, tools=bool(call.tools))
+
+    @property
+    def own_tools(self) -> Card | None:
+        """The card, where it says how the model's family defines, calls and answers tools."""
+        model = self.model
+        return model.card if isinstance(model, VisionModel) and model.can_write_tools else None
 
     def _system(self, call: Call, messages: Any) -> str | None:
         """The system text that the call sets; None leaves that of the messages."""
         own = system_of(messages)
         system = call.system or (self.config.get_param(ModelParameter.SYSTEM_PROMPT) if own is None else None)
-        return self.add_tools(call.tools, system or own) if call.tools else system
+        in_words = call.tools if self.own_tools is None else None
+        return self.add_tools(in_words, system or own) if in_words else system
 
     def _prepared(
         self, conversation: Conversation, detail: str | None, options: dict[str, Any], *, tools: bool
@@ -105,7 +119,8 @@ class Desk:
         self._check_length(prepared)
         if most is None and (left := self._left(prepared)) is not None:
             sampling = settings.shortened(sampling, left)
-        return Asked(model.answer(prepared, sampling), prepared.prompt.text, conversation, tools)
+        stream = model.answer(prepared, sampling)
+        return Asked(stream, prepared.prompt.text, conversation, tools, self.own_tools)
 
     def _check_length(self, prepared: Prepared) -> None:
         limit, length = self.config.get_param(ModelParameter.MAX_INPUT_TOKENS), prepared.inputs.prompt_tokens

@@ -17,6 +17,7 @@ from typing import Any
 from abstractllm.session import UnifiedGenerationHelpers
 
 from loader.errors import UnsupportedFeatureError
+from loader.tools import ToolCall
 
 Messages = Sequence[Mapping[str, Any]]
 _WITHOUT_CALLS = UnifiedGenerationHelpers(None)._filter_tool_call_markup
@@ -39,9 +40,11 @@ class Record:
 
     answer: str
     kept: str
-    """What a session keeps of the answer: calls of tools are cut out of it."""
+    """What else a session may keep of the answer: the text with its calls of tools, or without them."""
     turns: Mapping[int, Turn]
     """By the index of their message."""
+    calls: tuple[ToolCall, ...] = ()
+    """Tools that it calls in the family's own form."""
 
 
 class History:
@@ -59,6 +62,31 @@ class History:
         """Note what stood where when `messages` got this `answer`; also that there were no files."""
         kept = _WITHOUT_CALLS(answer) if tools else answer
         self._records.append((_keys(messages)[-1], Record(answer, kept.strip(), dict(turns))))
+
+    def remember_calls(
+        self,
+        messages: Messages,
+        answer: str,
+        turns: Mapping[int, Turn],
+        *,
+        text: str,
+        calls: tuple[ToolCall, ...],
+    ) -> None:
+        """Note an answer that calls tools: its words, and its whole text."""
+        self._records.append((_keys(messages)[-1], Record(answer, text.strip(), dict(turns), calls)))
+
+    def calls(self, messages: Messages) -> dict[int, tuple[str, tuple[ToolCall, ...]]]:
+        """The words and calls of those answers in a conversation that called tools, by their index."""
+        keys, records = _keys(messages), list(self._records)
+        found = {}
+        for i, message in enumerate(messages):
+            if message["role"] == "assistant" and i:
+                made = [
+                    r for k, r in records if k == keys[i - 1] and _says(message["content"], r) and r.calls
+                ]
+                if made:
+                    found[i] = made[-1].answer, made[-1].calls
+        return found
 
     def turns(self, messages: Messages) -> dict[int, Turn]:
         """What earlier turns of a conversation held, by the index of their message.

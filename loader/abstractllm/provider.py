@@ -17,6 +17,8 @@ from loader.abstractllm.failures import PROVIDER, translated
 from loader.abstractllm.history import History
 from loader.abstractllm.models import open_model
 from loader.abstractllm.reply import chunk, reply
+from loader.abstractllm.tools import calls
+from loader.calls import read_answer
 from loader.model import VisionModel
 from loader.stream import AsyncStream
 
@@ -132,14 +134,23 @@ class MLXProvider(BaseProvider):  # type: ignore[misc]
 
     def _reply(self, asked: Asked, response: Response, *, last: bool = False) -> GenerateResponse:
         """The whole answer, or the end of a stream, which adds no text; remembered for later turns."""
-        talk = asked.conversation
-        self._history.remember(talk.spoken, response.text, talk.turns, tools=asked.tools)
-        calls = self._extract_tool_calls(response.text) if asked.tools else None
-        return reply(response, "" if last else response.text, self._name, talk.messages, calls)
+        talk, text = asked.conversation, response.text
+        if asked.own_tools is not None and response.tool_calls:
+            words, made = read_answer(asked.own_tools, text, ())[0], response.tool_calls
+            self._history.remember_calls(talk.spoken, words, talk.turns, text=text, calls=made)
+            return reply(response, "" if last else words, self._name, talk.messages, calls(words, made))
+        self._history.remember(talk.spoken, text, talk.turns, tools=asked.tools)
+        in_words = asked.tools and asked.own_tools is None
+        found = self._extract_tool_calls(text) if in_words else None
+        return reply(response, "" if last else text, self._name, talk.messages, found)
 
     def get_capabilities(self) -> dict[str | ModelCapability, Any]:
-        """What the model can do, by its card; a model of text has none, and no vision."""
-        model = self._ready().model
+        """What the model can do, by its card; a model of text has none, and no vision.
+
+        "tool_support" is AbstractLLM's word for how: native, prompted or none.
+        """
+        desk = self._ready()
+        model, native = desk.model, desk.own_tools is not None
         vision = isinstance(model, VisionModel) and model.card.image is not None
         system = not isinstance(model, VisionModel) or _takes_system(model)
         return {
@@ -148,9 +159,10 @@ class MLXProvider(BaseProvider):  # type: ignore[misc]
             ModelCapability.SYSTEM_PROMPT: system,
             ModelCapability.ASYNC: True,
             ModelCapability.MULTI_TURN: True,
-            # Tools are described in system text and read out of the answer.
-            ModelCapability.FUNCTION_CALLING: system,
-            ModelCapability.TOOL_USE: system,
+            # In the family's own form, or described in system text; calls are read out of the answer.
+            ModelCapability.FUNCTION_CALLING: native or system,
+            ModelCapability.TOOL_USE: native or system,
+            "tool_support": "native" if native else "prompted" if system else "none",
             ModelCapability.VISION: vision,
         }
 
@@ -200,7 +212,7 @@ class MLXProvider(BaseProvider):  # type: ignore[misc]
     def _get_tool_handler(self) -> UniversalToolHandler:
         """AbstractLLM's prompted tools, in the format that it has for the model's name.
 
-        No card says yet that a family has tool calls of its own, so none is taken for such.
+        It is not asked where the card says how the family itself writes tools.
         """
         if self._tool_handler is None:
             model = self._ready().model

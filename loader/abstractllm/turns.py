@@ -8,6 +8,7 @@ from typing import Any
 
 from loader.abstractllm.history import History, Turn
 from loader.abstractllm.media import Media
+from loader.abstractllm.tools import in_own_form
 from loader.errors import MessageError
 
 
@@ -32,11 +33,13 @@ def converse(
     system: str | None,
     files: Sequence[Any],
     media: Media,
+    own_tools: bool = False,
 ) -> Conversation:
     """The conversation of one call.
 
     `asked` is the prompt as the caller wrote it, which a session also has among its messages; `prompt`
-    is what is left of it without @file references. `files` are what `media` was made of.
+    is what is left of it without @file references. `files` are what `media` was made of. `own_tools`: calls
+    and results are said in the family's own form.
     """
     said = [_plain(message, i) for i, message in enumerate(messages or ())]
     systems = [message for message in said if message["role"] == "system"]
@@ -54,6 +57,7 @@ def converse(
         }
         for i, message in enumerate(spoken)
     ]
+    shown = in_own_form(shown, history.calls(spoken)) if own_tools else [_words_only(it) for it in shown]
     return Conversation(_with_system(system, systems, said, shown), spoken, turns)
 
 
@@ -64,7 +68,7 @@ def system_of(messages: Sequence[Any] | None) -> str | None:
 
 
 def _plain(message: Any, i: int) -> dict[str, Any]:
-    """A message with the roles and contents that cards know.
+    """A message with the roles and contents that every card knows; its calls, or its `result`, beside them.
 
     A session may keep a whole response as an answer's content, and has roles for what tools return.
     """
@@ -78,8 +82,14 @@ def _plain(message: Any, i: int) -> dict[str, Any]:
     if not isinstance(content, str | list | tuple):
         content = getattr(content, "content", content) or ""
     if role in ("tool", "function"):  # as session.py of abstractllm 1.1.5 writes it for local models
-        return {"role": "user", "content": f"[Tool Result: {message.get('name', 'unknown_tool')}]\n{content}"}
-    return {"role": role, "content": content}
+        said = f"[Tool Result: {message.get('name', 'unknown_tool')}]\n{content}"
+        return {"role": "user", "content": said, "result": content}
+    calls = message.get("tool_calls")
+    return {"role": role, "content": content} | ({"tool_calls": calls} if calls else {})
+
+
+def _words_only(message: Mapping[str, Any]) -> dict[str, Any]:
+    return {"role": message["role"], "content": message["content"]}
 
 
 def _present(history: History, spoken: list[dict[str, Any]], asked: str, files: Sequence[Any]) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 import registry
-from loader.cli.common import as_json, print_json, table
+from loader.cli.common import as_json, print_json, printable, table
 from registry.cards import Card, Deprecation, Model
 from registry.catalog import CARDS, all_cards
 from registry.choice import gigabytes
@@ -37,9 +37,9 @@ def show(name: str, resolved: bool, as_json: bool) -> None:
     elif as_json:
         print_json(asdict(card))
     else:
-        click.echo(f"{click.style(card.name, bold=True)} ({card.title})")
+        click.echo(f"{click.style(printable(card.name), bold=True)} ({printable(card.title)})")
         for label, value in summary(card):
-            click.echo(f"  {label.ljust(12)} {value}")
+            click.echo(printable(f"  {label.ljust(12)} {value}"))
 
 
 def show_resolved(name: str, as_json: bool) -> None:
@@ -77,7 +77,7 @@ def summary(card: Card) -> Iterator[tuple[str, str]]:
     model = card.model
     yield from _life(card, model)
     if model is None:
-        yield "models", ", ".join(n for n in registry.names() if registry.card(n).id == card.id)
+        yield "models", ", ".join(other.name for other in all_cards().cards() if other.id == card.id)
     else:
         yield from _model(card, model)
     yield "license", (model.license if model and model.license else card.license)
@@ -86,6 +86,7 @@ def summary(card: Card) -> Iterator[tuple[str, str]]:
         yield "image", card.image.placeholder
         yield "resize", resize_words(card.image)
         yield "budget", budget_words(card.image)
+    yield "tools", tool_words(card)
     for source in card.sources:
         if facts := [fact for fact in source.facts if _concerns(fact, card)]:
             yield "source", f"{source.url or source.package} ({', '.join(facts)})"
@@ -162,3 +163,13 @@ def budget_words(image: Image) -> str:
     if image.budget is None:
         return "none recommended: what the model's own processor does"
     return f"{image.budget.tokens:,} tokens an image unless you say otherwise"
+
+
+def tool_words(card: Card) -> str:
+    """Whether the family has tool calls of its own, in one line."""
+    tools = card.prompt.tools if card.prompt is not None else None
+    if tools is None:
+        return "whether the family has calls of its own is not established"
+    if not tools.native:
+        return "no calls of its own: describe tools in words"
+    return "its own calls" if tools.can_be_written else "its own calls, in a form that cards cannot say yet"

@@ -12,24 +12,37 @@ from loader.errors import MessageError
 from loader.messages import Message, Part, Picture
 from loader.prompt.check import check_image, check_option, unknown_role
 from loader.prompt.segments import Prompt, Segment
+from loader.prompt.tools import calls, definitions
+from loader.prompt.trimming import ends_trimmed, split_reasoning, turn_trimmed, without_leading_newlines
 from registry.grammar import Turn
 
 if TYPE_CHECKING:
+    from loader.tools import Tool
     from registry.cards import Card
     from registry.grammar import Prompt as Grammar
     from registry.grammar import Reasoning
+    from registry.tools import ToolDefinitions, ToolResults
 
 _DATE = re.compile(r"\{date:([^}]*)\}")
 _PLAIN = Turn()
+_TRIMMED = Turn(trim="ends")
 _new = tuple.__new__
 
 
 class Writer:
     """One rendering: the grammar, the options in force, and what is written so far."""
 
-    def __init__(self, card: Card, now: datetime.datetime | None, options: dict[str, bool]) -> None:
+    def __init__(
+        self,
+        card: Card,
+        now: datetime.datetime | None,
+        options: dict[str, bool],
+        tools: tuple[Tool, ...] = (),
+    ) -> None:
+        """`tools` are only given where the card says how they are written."""
         assert card.prompt is not None  # noqa: S101  # a card has a grammar or a template
         self.card = card
+        self.tools = tools
         self.grammar: Grammar = card.prompt
         self.now = now
         self.generation = self.grammar.generation
@@ -68,8 +81,12 @@ class Writer:
             last_user = users[-1] if users else last_user
             carrier = -1 if carried is None else self._carrier(users)
         generate = generate and (grammar.generation_after_assistant or messages[-1].role != "assistant")
+        says_tools = grammar.tools is not None
         for i in range(first, len(messages)):
             message = messages[i]
+            if says_tools and message.role == "tool" and (results := self._results()) is not None:
+                self._result(messages, i, results, leave_open=leave_open)
+                continue
             turn = self._turn(message.role, i, i - first)
             self._literal(turn.open)
             if i == carrier and carried is not None:
@@ -78,7 +95,10 @@ class Writer:
             final = i == len(messages) - 1
             if grammar.reasoning is not None and message.role == "assistant":
                 message = self._reasoned(message, grammar.reasoning, after=i > last_user, final=final)
+            before = len(self.segments) if says_tools else 0
             self._content(message, i, turn, self.segments, leave_open=leave_open and final)
+            if says_tools and message.calls:
+                self._calls(message, i, before, leave_open=leave_open and final)
             if not (leave_open and final):
                 last = final and not generate and turn.close_last is not None
                 self._literal(turn.close_last or "" if last else turn.close)
@@ -105,23 +125,77 @@ class Writer:
                 f"{self.card.id} takes no system message. Put the instruction into the user's.",
                 message=0,
             )
-        if given is None and not self._wants_default(messages):
+        wants_default = given is None and self._wants_default(messages)
+        if given is None and not wants_default and not self.tools:
             return None
         turn = self.roles.get("system", _PLAIN)
+        tools = self._definitions() if self.tools else None
         content: list[Segment] = []
         if given is not None:
-            self._content(given, 0, turn, content)
+            follows = tools is not None and tools.place == "before_text"
+            self._content(given, 0, turn, content, before="tools" if follows else "start")
         if given is None or not any(segment.kind == "text" for segment in content):
-            if given is not None and grammar.empty_system == "skip":
+            if given is not None and grammar.empty_system == "skip" and not self.tools:
                 return None
             if given is None or grammar.empty_system == "default":
-                content = [self._dated(self.default_system)] if self.default_system else []
+                default = self.default_system if given is not None or wants_default else None
+                content = [self._dated(default)] if default else []
+        if tools is not None:
+            content = self._with_tools(tools, content, turn)
         if grammar.system != "turn":
             return content
         self._literal(turn.open)
         self.segments += content
         self._literal(turn.close)
         return None
+
+    def _definitions(self) -> ToolDefinitions | None:
+        """How tools are defined."""
+        return self.grammar.tools.definitions if self.grammar.tools is not None else None
+
+    def _with_tools(self, rule: ToolDefinitions, content: list[Segment], turn: Turn) -> list[Segment]:
+        """The system turn's content together with the definitions of tools."""
+        defined = list(definitions(rule, self.tools))
+        separator = [_own("literal", rule.separator)] if content else []
+        if content and rule.place == "after_text":
+            return [*content, *separator, *defined]
+        join: Any = self.grammar.join if turn.join is None else turn.join
+        start = join.get("start text")
+        return [*([_own("literal", start)] if start else []), *defined, *separator, *content]
+
+    def _results(self) -> ToolResults | None:
+        return self.grammar.tools.results if self.grammar.tools is not None else None
+
+    def _result(self, messages: list[Message], i: int, rule: ToolResults, *, leave_open: bool) -> None:
+        """Write what a tool returned; results in a row share a turn."""
+        before = messages[i - 1] if i else None
+        if before is None or not (before.calls or before.role == "tool"):
+            raise MessageError(
+                f"Message {i} is the result of a tool, and no call stands before it. Put it after the "
+                "assistant message with the call in its tool_calls.",
+                message=i,
+            )
+        final = i == len(messages) - 1
+        self._literal(rule.open if before.role == "tool" else rule.turn_open + rule.open)
+        self._content(messages[i], i, _TRIMMED if rule.trim else _PLAIN, self.segments)
+        if not (leave_open and final):
+            self._literal(rule.close)
+            if final or messages[i + 1].role != "tool":
+                self._literal(rule.turn_close)
+
+    def _calls(self, message: Message, i: int, start: int, *, leave_open: bool) -> None:
+        """Write the calls of an answer; its words are the segments from `start`."""
+        if leave_open:
+            raise MessageError(
+                f"Message {i} calls tools, so its words are at an end and cannot be continued. "
+                "Leave continue_final_message out.",
+                message=i,
+            )
+        tools = self.grammar.tools
+        assert tools is not None  # noqa: S101  # else loader.messages refuses them
+        assert tools.calls is not None  # noqa: S101
+        has_text = any(segment.kind != "literal" for segment in self.segments[start:])
+        self.segments += calls(tools.calls, message.calls, has_text=has_text)
 
     def _wants_default(self, messages: list[Message]) -> bool:
         """Whether the default system text holds for a conversation that does not begin with any."""
@@ -171,7 +245,7 @@ class Writer:
 
         `after`: the message stands after the last user turn; `final`: it is the last one.
         """
-        reasoning, answer = _split_reasoning(message, grammar)
+        reasoning, answer = split_reasoning(message, grammar)
         if not after and grammar.history == "drop":
             reasoning = ""
         framed = reasoning or (
@@ -188,14 +262,21 @@ class Writer:
             if reasoning:
                 self.segments.append(Segment("text", reasoning))
             self._literal(grammar.close)
-        return _without_leading_newlines(answer)
+        return without_leading_newlines(answer)
 
     def _content(
-        self, message: Message, i: int, turn: Turn, out: list[Segment], *, leave_open: bool = False
+        self,
+        message: Message,
+        i: int,
+        turn: Turn,
+        out: list[Segment],
+        *,
+        leave_open: bool = False,
+        before: str = "start",
     ) -> None:
-        """Write the parts of one turn, with what joins them, at the end of `out`."""
+        """Write the parts of one turn, with what joins them to each other and to what is `before` them."""
         join: Any = self.grammar.join if turn.join is None else turn.join
-        start, before = len(out), "start"
+        start = len(out)
         for j, part in self._arranged(message.parts, turn):
             if join:
                 kind = "text" if isinstance(part, str) else "image"
@@ -209,7 +290,7 @@ class Writer:
         if join and not leave_open and (after := join.get(f"{before} end")):
             out.append(_own("literal", after))
         if turn.trim == "turn":
-            out[start:] = _turn_trimmed(out[start:])
+            out[start:] = turn_trimmed(out[start:])
 
     def _arranged(self, parts: tuple[Part, ...], turn: Turn) -> Iterable[tuple[int, Part]]:
         """The parts with their numbers, in the order of the family."""
@@ -219,12 +300,15 @@ class Writer:
         numbered = list(enumerate(parts))
         if moved == "first" or (moved == "first_of_two" and len(parts) == 2):
             numbered.sort(key=_is_text)
-        return _ends_trimmed(numbered) if turn.trim == "ends" else numbered
+        return ends_trimmed(numbered) if turn.trim == "ends" else numbered
 
     def _image(self, out: list[Segment], part: Picture, role: str, i: int, j: int) -> None:
         self.images.append(part.source)
         number = len(self.images)
-        image = check_image(self.card, role, self.grammar.image_roles, number, (i, j))
+        roles: tuple[str, ...] = self.grammar.image_roles
+        if role == "tool" and (results := self._results()) is not None and results.images:
+            roles = ("tool",)
+        image = check_image(self.card, role, roles, number, (i, j))
         if self.image_label:
             out.append(Segment("literal", self.image_label.replace("{n}", str(number))))
         placeholder = image.placeholder
@@ -246,50 +330,3 @@ def _own(kind: Literal["literal", "image"], text: str) -> Segment:
 
 def _is_text(numbered: tuple[int, Part]) -> bool:
     return isinstance(numbered[1], str)
-
-
-def _ends_trimmed(parts: list[tuple[int, Part]]) -> list[tuple[int, Part]]:
-    """Text parts without white space before the first and after the last thing that can be seen."""
-    out = list(parts)
-    for order, strip in ((range(len(out)), str.lstrip), (range(len(out) - 1, -1, -1), str.rstrip)):
-        for place in order:
-            number, part = out[place]
-            if not isinstance(part, str):
-                break
-            out[place] = number, strip(part)
-            if part.strip():
-                break
-    return out
-
-
-def _turn_trimmed(content: list[Segment]) -> list[Segment]:
-    """Without white space at both ends, that of joins included."""
-    for end, strip in ((0, str.lstrip), (-1, str.rstrip)):
-        while content and content[end].kind != "image":
-            kind, text = content[end]
-            if kept := strip(text):
-                content[end] = Segment(kind, kept)
-                break
-            content.pop(end)
-    return content
-
-
-def _split_reasoning(message: Message, grammar: Reasoning) -> tuple[str, Message]:
-    """The reasoning in an assistant message, and the message without it."""
-    if message.reasoning is not None:
-        return message.reasoning.strip("\n"), message
-    if not grammar.tagged:
-        return "", message
-    opens, closes = grammar.open.strip(), grammar.close.strip()
-    first = message.parts[0] if message.parts else None
-    if not isinstance(first, str) or closes not in first:
-        return "", message
-    thought, *_, rest = first.split(closes)
-    answer = rest.lstrip("\n")
-    return thought.split(opens)[-1].strip("\n"), Message(message.role, (answer, *message.parts[1:]))
-
-
-def _without_leading_newlines(message: Message) -> Message:
-    if not message.parts or not isinstance(message.parts[0], str):
-        return message
-    return Message(message.role, (message.parts[0].lstrip("\n"), *message.parts[1:]))

@@ -141,6 +141,7 @@ def _prompts(goldens: _Goldens) -> Iterator[Finding]:
                 row["add_generation_prompt"],
                 row["continue_final_message"],
                 NOW,
+                tools=row.get("tools"),
                 **row["options"],
             ).text
             refusal = ""
