@@ -4,10 +4,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint types schema bench measure clean
+.PHONY: demo env test lint types generated docs bench measure clean
 
 demo: $(READY)  ## the main job: card, plan, prompt and an answer about a 12-megapixel photo
 	$(BIN)/python -m tools.demo
+
+env: $(READY)  ## the environment alone, for tools/new and tools/validate
 
 test: $(READY)  ## the whole test suite, on two cores
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
@@ -19,8 +21,11 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-schema: $(READY)  ## write schemas/card.schema.json from the card model
-	$(BIN)/python -m tools.schema
+generated: $(READY)  ## write every file that is made from others: schemas, findings, tables of models and memory
+	$(BIN)/python -m tools.generate
+
+docs: $(READY)  ## build the documentation as a site, into site/; a broken link is an error
+	$(BIN)/python -m mkdocs build
 
 bench: $(READY)  ## what the project claims about speed, measured
 	$(BIN)/python -m tools.bench
@@ -36,4 +41,4 @@ measure: $(READY)  ## MLX's own peak of memory beside the estimate; only runs th
 	$(BIN)/python -m tools.measure --products skipped
 
 clean:
-	rm -rf $(VENV) .demo dist build
+	rm -rf $(VENV) .demo dist build site

@@ -120,7 +120,10 @@ def open_image(
 
     Transparent parts show `background`, a colour as Pillow writes it. A file object is read from
     where it stands. Of an animation the first frame counts, of a PIL image its current frame; the
-    caller's own image and array keep their pixels.
+    caller's own image and array keep their pixels. `allow_private_urls` lets URLs lead into private
+    networks; `limits` bounds bytes, pixels and seconds.
+
+    Raises ImageError for whatever is wrong with the source.
     """
     opened = Opened(source, background=background, allow_private_urls=allow_private_urls, limits=limits)
     return opened.pixels().image

@@ -24,14 +24,17 @@ __all__ = ["card", "families", "load", "names", "resolve"]
 
 
 def names() -> tuple[str, ...]:
-    """Full names of all models, in natural order."""
+    """Full names of all models, in natural order: those of this package and of the user's own cards.
+
+    Retired models are left out. Raises CardError for a folder of cards that is not there.
+    """
     from registry.catalog import all_cards
 
     return all_cards().names()
 
 
 def families() -> tuple[str, ...]:
-    """Ids of all cards, in natural order."""
+    """Ids of all cards, in natural order. Otherwise as `names`."""
     from registry.catalog import all_cards
 
     return all_cards().families()
@@ -41,7 +44,8 @@ def card(name: str) -> Card:
     """The card as `name` sees it: a model (its overrides applied), a family, an alias, a hub
     repository or a `model_type` of config.json.
 
-    Raises UnknownModelError with up to three suggestions; a name never resolves to a neighbour.
+    Raises UnknownModelError with up to three suggestions, as a name never resolves to a neighbour;
+    CardError for a card that is wrong; UnsupportedFeatureError for a model that is retired.
     """
     from registry.catalog import all_cards
 
@@ -53,6 +57,9 @@ def resolve(name: str, *, quantization: str = "auto", device: Device | str | Non
 
     `quantization="auto"` takes the finest whose weights leave room on `device` (None: this
     machine; a name such as "m4-max-64gb"). Nothing is downloaded.
+
+    Raises UnknownModelError, also for a family, and UnsupportedFeatureError where the model has no such
+    quantization, or no conversion at all is known.
     """
     from registry.catalog import all_cards
     from registry.choice import choose
@@ -61,7 +68,7 @@ def resolve(name: str, *, quantization: str = "auto", device: Device | str | Non
 
 
 def load(name: str | os.PathLike[str], **options: Any) -> VisionModel:
-    """Load a model by name, hub repository or checkpoint folder; options as in `loader.load`."""
+    """Load a model by name, hub repository or checkpoint folder; options and errors as in `loader.load`."""
     import loader
 
     return loader.load(name, **options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,13 @@ from tests.conftest import ROOT
 from tools.demo import pictures
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+RUN = {"python", "console", "yaml"}
+"""Languages whose blocks are run by this file; those of CONTRIBUTING.md by test_new_contributing.py."""
+PLAIN = {"text", "diff"}
+"""What is shown, and is nobody's code."""
+BY_THE_READER = {"make", "pip", "python", ".venv/bin/python"}
+"""Programs that a reader runs to get here or to measure, and that take minutes or the network."""
+FENCE = re.compile(r" *```(\w*)")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -29,6 +36,28 @@ def blocks(language: str) -> Sequence[object]:
                 line = text[: match.start()].count("\n") + 1
                 found.append(pytest.param(match[2], id=f"{page.name}:{line}"))
     return found
+
+
+def fences() -> Iterator[object]:
+    """The language of every code block, with the line above it."""
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "examples" / "README.md"]:
+        above, inside = "", False
+        for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+            if fence := FENCE.match(line):
+                inside = not inside
+                if inside:
+                    yield pytest.param(fence[1], above, id=f"{page.name}:{number}")
+            above = line
+
+
+@pytest.mark.parametrize(("language", "above"), [*fences()])
+def test_a_code_block_is_run_or_says_why_not(language: str, above: str) -> None:
+    reason = re.fullmatch(r" *<!-- \w.* -->", above)
+
+    assert language in RUN | PLAIN or reason, (
+        f"Blocks of {language or 'no language'} are not run. Write one of {', '.join(sorted(RUN))}, or the "
+        "reason in a comment in the line above: <!-- not run here: ... -->"
+    )
 
 
 @pytest.fixture
@@ -62,8 +91,9 @@ def test_every_command_prints_what_the_page_shows(
 ) -> None:
     for command, shown in commands(block):
         program, *arguments = shlex.split(command)
-        if program != "mlx-cards":
-            continue  # make, git and pip are what the reader runs to get here
+        if program in BY_THE_READER:
+            continue
+        assert program == "mlx-cards", f"{program} is not run, and nobody would notice if it failed"
         result = mlx_cards(*arguments, capsys=capsys, monkeypatch=monkeypatch)
         assert result.code == 0, result.err
         if arguments[:2] == ["run", ".demo/qwen2.5-vl"]:

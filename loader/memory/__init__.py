@@ -35,7 +35,10 @@ def estimate(
     """What a question with `images` (width and height of each) and an answer of `max_tokens` takes.
 
     `choice` is what `registry.resolve` returns, a card, or a name. `device` is a name, a Device, or None:
-    this machine. Further options are those of `request_of`.
+    this machine. Further options are those of `request_of`. Everything is in bytes.
+
+    Raises UnknownModelError for a name, UnsupportedFeatureError for a device or images to a family without
+    vision, ImageError for sizes that the model's own processor refuses.
     """
     machine = find(device)
     return compute(request_of(choice, images, max_tokens, device=machine, **options), machine)

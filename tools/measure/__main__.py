@@ -1,4 +1,4 @@
-"""Command line: `python -m tools.measure [MODEL ...]`, `--table`, `--schema`, `--check [FOLDER]`."""
+"""Command line: `python -m tools.measure [MODEL ...]`, `--check [FOLDER]`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from tools.measure import table
+from tools.generate.files import write as write_page
 from tools.measure.cases import cases, sizes
-from tools.measure.compare import compare
-from tools.measure.record import MEASUREMENTS, SCHEMA, file_of, read_all, schema_text, write
+from tools.measure.record import MEASUREMENTS, file_of, read_all, write
 from tools.measure.run import QUANTIZATION, SECONDS, Products, RunError, machine, measure
 
 
@@ -22,10 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _reported([f"No case is called {', '.join(unknown)}. There are: {', '.join(cases())}."])
     if given.check is not None:
         return _check(given.check)
-    if given.schema:
-        SCHEMA.write_text(schema_text(), encoding="utf-8")
-        return 0
-    complete = given.table or _measure(given)
+    complete = _measure(given)
     written = _table() if given.folder == MEASUREMENTS else 0
     return written if complete else 1
 
@@ -47,8 +43,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seconds", type=int, default=SECONDS, help="time limit of one run")
     parser.add_argument("--folder", type=Path, default=MEASUREMENTS, help="where the measurements are")
-    parser.add_argument("--table", action="store_true", help="measure nothing, write the table")
-    parser.add_argument("--schema", action="store_true", help="write schemas/measurement.schema.json")
     parser.add_argument(
         "--check", nargs="?", type=Path, const=MEASUREMENTS, metavar="FOLDER", help="validate measurements"
     )
@@ -75,9 +69,8 @@ def _measure(given: argparse.Namespace) -> bool:
 
 
 def _table() -> int:
-    runs, faults = read_all(MEASUREMENTS)
-    table.write([compare(run) for run in runs])
-    return _reported(faults)
+    write_page("docs/memory.md")
+    return _reported(read_all(MEASUREMENTS)[1])
 
 
 def _check(folder: Path) -> int:

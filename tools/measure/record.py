@@ -1,6 +1,6 @@
 """One measurement: a file under measurements/<chip>/, what was measured and on what. It holds no estimate.
 
-The schema for editors and other tools is schemas/measurement.schema.json: `python -m tools.measure --schema`.
+The schema for editors and other tools is schemas/measurement.schema.json, which `make generated` writes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from loader.resize import Size
 from tools.measure.cases import ROOT, Changes, card_of
 
 MEASUREMENTS = ROOT / "measurements"
-SCHEMA = ROOT / "schemas" / "measurement.schema.json"
 CHIP = r"[a-z0-9]+(-[a-z0-9]+)*"
 
 Positive = Annotated[int, Field(ge=1)]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from tools.measure.cases import ROOT, cases
-from tools.measure.compare import BELOW, NEAR, SHARE, Comparison, meets_the_aim
+from tools.measure.compare import BELOW, NEAR, SHARE, Comparison, compare, meets_the_aim
+from tools.measure.record import MEASUREMENTS, read_all
 
 PAGE = ROOT / "docs" / "memory.md"
-BEGIN, END = "<!-- measurements: python -m tools.measure --table -->", "<!-- end of measurements -->"
+BEGIN, END = "<!-- measurements: make generated -->", "<!-- end of measurements -->"
 MEGA = 1e6
 HEADS = ["model, attention", "images", "positions", "products"]
 HEADS += ["weights MB", "measured MB", "estimated MB", "difference"]
@@ -68,6 +68,7 @@ def with_table(page: str, compared: Sequence[Comparison]) -> str:
     return f"{before}{BEGIN}\n{table(compared)}{END}{after}"
 
 
-def write(compared: Sequence[Comparison], page: Path = PAGE) -> None:
-    """Put the table into the page."""
-    page.write_text(with_table(page.read_text(encoding="utf-8"), compared), encoding="utf-8")
+def page() -> str:
+    """The text of docs/memory.md, with the table of what is stored."""
+    runs, _ = read_all(MEASUREMENTS)
+    return with_table(PAGE.read_text(encoding="utf-8"), [compare(run) for run in runs])

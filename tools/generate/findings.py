@@ -1,22 +1,15 @@
-"""Write docs/findings.md, the explanation of every finding, or check that it is up to date.
-
-python -m tools.validate_docs [--check]
-"""
+"""docs/findings.md: the explanation of every finding."""
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from registry.validate.findings import Rule, rules
 
-ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "findings.md"
-EXAMPLES = ROOT / "tests" / "data" / "bad_cards"
+EXAMPLES = Path(__file__).parents[2] / "tests" / "data" / "bad_cards"
 HEAD = """\
-<!-- Made by `python -m tools.validate_docs` from registry/validate/codes.yaml and tests/data. -->
+<!-- Made by `make generated` from registry/validate/codes.yaml and tests/data. -->
 # Findings
 `mlx-cards validate [PATH]...`, in a clone also `tools/validate`, checks cards and writes everything that it
 finds in one run, each with a code that never changes its meaning. Without a path it checks the cards of the
@@ -64,24 +57,3 @@ def _part(rule: Rule) -> str:
     if rule.fixed:
         lines.append(f"`--fix`: {rule.fixed}")
     return "\n".join([*lines, "", "```text", example.rstrip(), "```", ""])
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the page; with --check write nothing and return 1 if the file differs."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.validate_docs", description="Write docs/findings.md from the codes of findings."
-    )
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the file differs")
-    check = parser.parse_args(arguments).check
-    text = page()
-    if check:
-        if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text:
-            return 0
-        print("docs/findings.md differs. Run: python -m tools.validate_docs", file=sys.stderr)
-        return 1
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
