@@ -142,14 +142,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _content(self, name: str, data: bytes, sha: str) -> None:
         headers = {"ETag": f'"{_etag(data)}"', "X-Repo-Commit": sha, "Accept-Ranges": "bytes"}
-        status, start = 200, 0
-        if match := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or ""):
+        status, start, end = 200, 0, len(data)
+        if match := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or ""):
             status, start = 206, int(match[1])
-            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+            end = min(int(match[2]) + 1, end) if match[2] else end
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(data)}"
         cut = name in self.hub.cut | self.hub.cut_once | self.hub.cut_always and self.command == "GET"
         if cut:
             self.hub.cut_once.discard(name)
-        self._send(status, headers, data[start:], cut=cut)
+        self._send(status, headers, data[start:end], cut=cut)
 
     def _refuse(self, status: int, code: str = "") -> None:
         headers = {"X-Error-Code": code, "X-Error-Message": code} if code else {}

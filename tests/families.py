@@ -23,6 +23,8 @@ CARDS = {
     "idefics2": "idefics2",
     "idefics3": "idefics3",
     "llama3.2-vision": "llama3.2-vision",
+    "glm-ocr": "glm-ocr",
+    "qwen3-omni": "qwen3-omni",
 }
 SEVERAL_IMAGES = [name for name, card in CARDS.items() if registry.card(card).backend.max_images != 1]
 """Those that the backend can ask about more than one image."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loader.check.line import Line, differs
-from loader.checkpoint.dimensions import TEXT, VISION, Paths, language
+from loader.checkpoint.dimensions import TEXT, VISION, Paths, language, seeing
 from loader.checkpoint.files import json_object
 from registry.catalog import all_cards
 from registry.naming import Target
@@ -102,7 +102,7 @@ def _text(card: Card, config: Mapping[str, Any]) -> Line:
 
 
 def _vision(card: Card, config: Mapping[str, Any]) -> Iterator[Line]:
-    said = config.get("vision_config")
+    said = seeing(config).get("vision_config")
     if not isinstance(said, dict) or card.image is None:
         return
     patch = _first(said, ("patch_size",))

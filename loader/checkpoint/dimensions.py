@@ -36,8 +36,17 @@ TEXT_CONFIGS = ("text_config", "llm_config", "language_config")
 """Where the language model has a part of config.json to itself."""
 
 
+def seeing(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of config.json on what sees and reads: all of it, or that of one of several models."""
+    if "vision_config" in config:
+        return config
+    parts = (part for part in config.values() if isinstance(part, dict) and "vision_config" in part)
+    return next(parts, config)
+
+
 def language(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """What config.json says of the language model, wherever it says it."""
+    config = seeing(config)
     own: Mapping[str, Any] = next(
         (config[key] for key in TEXT_CONFIGS if isinstance(config.get(key), dict)), {}
     )

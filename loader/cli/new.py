@@ -13,6 +13,7 @@ from loader.cli import common
 @click.argument("source", metavar="FOLDER|REPOSITORY")
 @click.option("--id", "family", metavar="ID", help="The family's id.  [default: the model type]")
 @click.option("--revision", metavar="REV", help="A branch, tag or commit of the hub repository.")
+@click.option("--copy-of", metavar="REPOSITORY", help="The hub repository that the folder was copied from.")
 @click.option(
     "-o",
     "--output",
@@ -32,6 +33,7 @@ def new(
     source: str,
     family: str | None,
     revision: str | None,
+    copy_of: str | None,
     output: Path,
     goldens: Path | None,
     force: bool,
@@ -44,12 +46,21 @@ def new(
     left as a TODO with the reason.
 
     \b
-    mlx-cards new ./my-checkpoint
+    mlx-cards new ./my-checkpoint --copy-of acme/Acme-VL-7B
     mlx-cards new mlx-community/Acme-VL-7B-4bit --id acme-vl
     """
     from loader.new import new as write
+    from registry.catalog import CARDS
 
-    made = write(source, family=family, revision=revision, output=output, goldens=goldens, force=force)
+    made = write(
+        source,
+        family=family,
+        revision=revision,
+        copy_of=copy_of,
+        output=output,
+        goldens=goldens,
+        force=force,
+    )
     if as_json:
         common.print_json(
             {
@@ -63,8 +74,15 @@ def new(
         )
         return
     for path in filter(None, (made.card, made.goldens, made.template)):
-        click.echo(str(path))
+        click.echo(_near(path))
     for kind, lines in (("TODO", made.todos), ("note", made.notes), ("said otherwise", made.unsaid)):
         for line in lines:
             click.echo(common.printable(f"{kind}: {line}"), err=True)
-    click.echo(f"Next: mlx-cards validate {made.card}", err=True)
+    command = "tools/validate" if made.card.parent.resolve() == CARDS.resolve() else "mlx-cards validate"
+    click.echo(f"Next: {command} {_near(made.card)}", err=True)
+
+
+def _near(path: Path) -> str:
+    """A path as one types it from here."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -1,8 +1,8 @@
 """From a checkpoint's small files to a card: what they prove is written, with its source; the rest is a TODO.
 
 The prompt's grammar is inferred by asking the chat template (infer), the resize strategy by asking the
-processor (resize), dimensions are read (dimensions). No weights are needed, and no code of the checkpoint
-runs.
+processor (resize), dimensions are read (dimensions), and weights are counted where their headers can be had
+(weights). No weights are needed, and no code of the checkpoint runs.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loader.errors import CardError, CheckpointError
+from registry.catalog import CARDS
 
 __all__ = ["Written", "new"]
 
@@ -48,6 +49,7 @@ def new(
     *,
     family: str | None = None,
     revision: str | None = None,
+    copy_of: str | None = None,
     output: Path,
     goldens: Path | None = None,
     force: bool = False,
@@ -55,8 +57,9 @@ def new(
 ) -> Written:
     """Write the card of a family, and its goldens, from one checkpoint of it.
 
-    `source` is a folder or a hub repository, at `revision`. `family` is the card's id; without it, it is made
-    of the config's model type. Files that exist are left alone unless `force`.
+    `source` is a folder or a hub repository, at `revision`; `copy_of` is the repository that a folder was
+    copied from. `family` is the card's id; without it, it is made of the config's model type. Files that
+    exist are left alone unless `force`.
 
     Raises CheckpointError for a source that is no checkpoint, CardError for an id or a file that cannot be.
     """
@@ -69,8 +72,9 @@ def new(
     from loader.new.source import files_of
     from loader.new.turns import shown
     from loader.new.upstream import of_template
+    from loader.new.weights import weights_of
 
-    files = files_of(source, revision=revision)
+    files = files_of(source, revision=revision, copy_of=copy_of)
     family = family or files.model_type.lower().replace("_", "-")
     paths = _paths(family, output, goldens, force=force)
     inferred, reason, upstream = None, "the checkpoint ships no chat template", None
@@ -84,14 +88,15 @@ def new(
     real = None if isinstance(seen, str) else seen
     unseen = seen.rstrip(".") if isinstance(seen, str) else ""
     named = files.processor_settings.get("processor_class") or files.image_settings.get("processor_class")
-    proposal = proposed(files, real.processor if real is not None else named, real)
+    proposal = proposed(files, real.processor if real is not None else named, real, paths.replaced)
     day = today or datetime.date.today()
-    made = parts(Found(files, inferred, reason, real, unseen, proposal, day), family)
+    weights = weights_of(files)
+    found = Found(files, inferred, reason, real, unseen, proposal, weights, day, paths.replaced)
+    made = parts(found, family)
     _write(paths.card, made.text())
     notes, unsaid = [], []
     if inferred is not None and upstream is not None:
-        origin = f"{files.repository} at {files.commit}" if files.commit else files.folder.name
-        text, left_out = recorded(upstream, inferred.draft, real, case=family, origin=origin, today=day)
+        text, left_out = recorded(upstream, inferred.draft, real, case=family, origin=files.origin, today=day)
         _write(paths.goldens, text)
         if left_out:
             notes.append(
@@ -122,6 +127,11 @@ class _Paths:
     card: Path
     goldens: Path
     template: Path
+
+    @property
+    def replaced(self) -> str | None:
+        """The id of the package's own card that is written anew: it must not vouch for itself."""
+        return self.card.stem if self.card.parent.resolve() == CARDS.resolve() else None
 
 
 def _paths(family: str, output: Path, goldens: Path | None, *, force: bool) -> _Paths:

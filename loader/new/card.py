@@ -15,6 +15,7 @@ from loader.new.resize import Proposal
 from loader.new.settings import RESAMPLE
 from loader.new.source import Files
 from loader.new.turns import shown
+from loader.new.weights import Weights
 from loader.new.yaml_text import block
 from registry.cards import PRECISION, REPOSITORY
 
@@ -59,7 +60,10 @@ class Found:
     unseen: str
     """Why the processor was not asked."""
     proposal: Proposal | None
+    weights: Weights | None
     today: datetime.date
+    replaced: str | None = None
+    """A card that is written anew, and so is no source."""
 
 
 def plain(record: Any) -> dict[str, Any]:
@@ -92,7 +96,7 @@ def parts(found: Found, family: str) -> Parts:
     _prompt(made, found, family)
     _image(made, found)
     _memory(made, found)
-    _models(made, found.files)
+    _models(made, found.files, found.weights)
     _sources(made, found)
     return made
 
@@ -227,20 +231,22 @@ def _resize(made: Parts, image: dict[str, Any], found: Found) -> None:
 
 def _memory(made: Parts, found: Found) -> None:
     processor = found.seen.processor if found.seen is not None else None
-    vision, why = dimensions.vision_tower(found.files, processor)
+    vision, why = dimensions.vision_tower(found.files, processor, found.replaced)
     if why is None:
         made.data["memory"] = {"vision": vision}
     else:
         known = ", ".join(f"{name}: {value}" for name, value in vision.items())
-        made.todo("memory", f"{why}{f' (known: {known})' if known else ''}")
+        made.todo("memory", f"{why}{f' (known: vision: {{{known}}})' if known else ''}")
 
 
-def _models(made: Parts, files: Files) -> None:
+def _models(made: Parts, files: Files, weights: Weights | None) -> None:
     name = files.repository or files.folder.name
     base = _base_model(files)
     size = _SIZE.search(base or name)
     key = size[1].lower() if size else "model"
     model: dict[str, Any] = {}
+    if weights is not None and weights.parameters:
+        model["parameters"] = weights.parameters
     text, missing = dimensions.text_tower(files)
     if text:
         model["text"] = text
@@ -255,7 +261,9 @@ def _models(made: Parts, files: Files) -> None:
             f"models.{key}.source", "the hub repository of the original weights, owner/name", named=True
         )
     if files.repository is not None and quantization is not None:
-        model["quantizations"] = {quantization: {"repository": files.repository, "revision": files.commit}}
+        sized = {"revision": files.commit, "bytes": weights and weights.bytes}
+        kept = {field: value for field, value in sized.items() if value}
+        model["quantizations"] = {quantization: {"repository": files.repository, **kept}}
     if size is None:
         made.todo(f"models.{key}", "name the model by its size or variant")
     made.data["models"] = {key: model}
@@ -273,6 +281,7 @@ def _sources(made: Parts, found: Found) -> None:
         for name in ("config.json", "preprocessor_config.json", "processor_config.json")
         if files.has(name)
     ]
+    names += [found.weights.read] if found.weights is not None else []
     note = f"Read by `mlx-cards new`: {', '.join(names)}, and the chat template, which was asked, not copied."
     where = files.url("config.json")
     made.sources.append(

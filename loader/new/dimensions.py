@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import importlib.util
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
-from loader.checkpoint.dimensions import TEXT, VISION, language
+from loader.checkpoint.dimensions import TEXT, VISION, language, seeing
 from loader.new import kin
 from loader.new.settings import CONTEXT, SWITCHES, number
 from loader.new.source import Files
+from registry.memory import VisionTower
 
+_ATTENTION = get_args(get_type_hints(VisionTower)["attention"])
 _NEEDED = ("layers", "hidden", "heads", "kv_heads", "head_dim", "vocab")
 _VISION_NEEDED = ("layers", "hidden", "heads", "intermediate")
 
@@ -39,21 +43,26 @@ def context(files: Files) -> int | None:
     return number(language(files.config), CONTEXT)
 
 
-def vision_tower(files: Files, processor: str | None) -> tuple[dict[str, Any], str | None]:
+def vision_tower(
+    files: Files, processor: str | None, without: str | None = None
+) -> tuple[dict[str, Any], str | None]:
     """The vision encoder's dimensions, and why they are not enough, or None.
 
-    How it attends is not in config.json. A card of the same model type knows it, as it is the same code.
+    How it attends is not in config.json. A card of the same model type knows it, as it is the same code, but
+    not the one `without`.
     """
-    said = files.config.get("vision_config")
+    said = seeing(files.config).get("vision_config")
     if not isinstance(said, dict):
         return {}, "config.json has no vision_config"
     found: dict[str, Any] = {field: number(said, paths) for field, paths in VISION.items()}
     kept = {field: value for field, value in found.items() if value is not None}
     if missing := [field for field in _VISION_NEEDED if field not in kept]:
         return kept, f"config.json does not say {', '.join(missing)}"
-    same = [card for card in kin.related(files.model_type, processor) if card.memory is not None]
+    same = [card for card in kin.related(files.model_type, processor, without) if card.memory is not None]
     if not same or files.model_type not in same[0].backend.model_types:
-        return kept, "how the encoder attends is in the backend's code: read models/ of mlx-vlm"
+        return kept, (
+            f"its attention ({', '.join(_ATTENTION)}) is in the backend's code, {_code(files.model_type)}"
+        )
     assert same[0].memory is not None  # noqa: S101  # just looked
     tower = same[0].memory.vision
     kept["attention"] = tower.attention
@@ -64,3 +73,12 @@ def vision_tower(files: Files, processor: str | None) -> tuple[dict[str, Any], s
         if value := getattr(tower, field):
             kept[field] = value
     return kept, None
+
+
+def _code(model_type: str) -> str:
+    """Where the backend's encoder is written, as far as that can be told without importing it."""
+    spec = importlib.util.find_spec("mlx_vlm")
+    places = spec.submodule_search_locations if spec is not None else None
+    file = Path("models", model_type, "vision.py")
+    found = any(Path(place, file).is_file() for place in places or ())
+    return f"mlx_vlm/{file.as_posix()}" if found else "models/ of mlx_vlm"

@@ -63,7 +63,8 @@ class Difference:
 def said(card: Card, request: Request, now: datetime.datetime = NOW) -> str | None:
     """What a card makes of a request, None where it refuses."""
     try:
-        return render(card, request.turns, request.generate, now=now, **dict(request.options)).text
+        options = dict(request.options)
+        return render(card, request.turns, request.generate, now=now, tools=request.tools, **options).text
     except MLXCardsError:
         return None
 

@@ -19,6 +19,7 @@ from loader.new.pictures import Pictures, joins_of, pictures, roles
 from loader.new.reasoning import Thought, thoughts
 from loader.new.search import improved
 from loader.new.systems import System, systems
+from loader.new.tools import told
 from loader.new.turns import Frame, frames
 from loader.new.upstream import Request, Upstream
 from registry.grammar import Prompt, Role, Turn
@@ -51,6 +52,7 @@ def infer(upstream: Upstream) -> Inferred:
     draft = base(upstream)
     draft, remarks = switched(upstream, draft, base)
     draft, more = dated(upstream, draft)
+    draft = told(upstream, draft)
     checked = requests(scattered(_CHECKED, _CHECK_SEED, _tags(upstream, draft)))
     checked += requests(edges(_tags(upstream, draft)))
     return Inferred(draft, len(checked), differences(upstream, draft, checked), remarks + more)

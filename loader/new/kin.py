@@ -21,8 +21,8 @@ def cards() -> Iterator[Card]:
                 yield model
 
 
-def related(model_type: str, processor: str | None) -> list[Card]:
-    """The cards of the same classes of the backend: of this model type, then of this processor."""
-    known = [card for card in cards() if not card.backend.named_only]
+def related(model_type: str, processor: str | None, without: str | None = None) -> list[Card]:
+    """The cards, but `without`, of the same classes: of this model type, then of this processor."""
+    known = [card for card in cards() if not card.backend.named_only and card.id != without]
     same = [card for card in known if model_type in card.backend.model_types]
     return same + [card for card in known if card.backend.processor == processor and card not in same]

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loader.checkpoint.dimensions import seeing
 from loader.checkpoint.files import json_object
 from loader.errors import MLXCardsError
 from loader.new.conversations import IMAGE, user
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
 SIZES = (
     (64, 64), (640, 480), (480, 640), (1024, 768), (1920, 1080), (1080, 1920), (300, 900), (2000, 100),
     (37, 53), (448, 448), (896, 448), (1001, 999), (1366, 768), (805, 784), (790, 413), (1857, 1270),
-    (608, 399), (673, 1580), (89, 1192), (1234, 1868), (4032, 3024),
+    (608, 399), (673, 1580), (89, 1192), (1234, 1868), (4032, 3024), (13, 600), (1806, 23),
 )  # fmt: skip
-"""Small and large, wide and high, round and odd."""
+"""Small and large, wide and high, round and odd. The last two are narrower than a token: strategies that
+agree on all others differ there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ def _doubles(backend: Backend, draft: Draft, picture: PIL.Image.Image, one: Row,
 def _image_token(files: Files, prompts: Any) -> int:
     """The id that config.json names for images if the prompts hold it, otherwise the most frequent one."""
     counts: Counter[int] = Counter(number for ids in prompts for number in ids)
-    named = [files.config.get(key) for key in IMAGE_TOKEN]
+    named = [seeing(files.config).get(key) for key in IMAGE_TOKEN]
     found = next((it for it in named if isinstance(it, int) and counts.get(it)), None)
     return counts.most_common(1)[0][0] if found is None else found
 

@@ -48,10 +48,16 @@ class Proposal:
         return 0 < self.of == self.agrees
 
 
-def proposed(files: Files, processor: str | None, seen: Measured | None) -> Proposal | None:
-    """The strategy that agrees on most sizes; without a measurement, the one of the same class."""
-    own = kin.related(files.model_type, processor)
-    others = [card for card in kin.cards() if card not in own] if seen is not None else []
+def proposed(
+    files: Files, processor: str | None, seen: Measured | None, without: str | None = None
+) -> Proposal | None:
+    """The strategy that agrees on most sizes; without a measurement, the one of the same class.
+
+    The card `without` is not asked: it is being replaced.
+    """
+    own = kin.related(files.model_type, processor, without)
+    known = [card for card in kin.cards() if card.id != without] if seen is not None else []
+    others = [card for card in known if card not in own]
     best: Proposal | None = None
     for card in own + others:
         if card.image is None:

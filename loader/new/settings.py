@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from loader.checkpoint.dimensions import Paths
+from loader.checkpoint.dimensions import Paths, seeing
 from loader.new.source import Files
 
 _VISION_PATCH = ("config.vision_config.patch_size", "config.patch_size")
@@ -84,7 +84,11 @@ RESAMPLE: Mapping[int, Literal["bilinear", "bicubic", "lanczos"]] = {
 
 def all_of(files: Files) -> dict[str, Any]:
     """The files as one tree, for paths."""
-    return {"image": files.image_settings, "processor": files.processor_settings, "config": files.config}
+    return {
+        "image": files.image_settings,
+        "processor": files.processor_settings,
+        "config": seeing(files.config),
+    }
 
 
 def number(data: Any, paths: Sequence[str], *, switch: bool = False) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from loader.checkpoint.files import json_object
 from loader.checkpoint.hub_errors import explained, failures
 from loader.checkpoint.template import ChatTemplate, chat_template
 from loader.errors import CheckpointError
+from registry.cards import COMMIT, REPOSITORY
 
 _SMALL = ("*.json", "*.jinja", "*.model", "*.tiktoken", "*.txt", "README.md")
 _HUB = "https://huggingface.co"
@@ -25,6 +27,8 @@ class Files:
     folder: Path
     repository: str | None
     commit: str | None
+    downloaded: bool
+    """From the hub, not from a folder that somebody says is a copy."""
     config: dict[str, Any]
     image_settings: dict[str, Any]
     """preprocessor_config.json, or the image processor's part of processor_config.json."""
@@ -41,25 +45,57 @@ class Files:
         return str(self.config["model_type"])
 
     def url(self, name: str) -> str | None:
-        """The page of a file at its commit, None for a folder."""
-        return None if self.repository is None else f"{_HUB}/{self.repository}/blob/{self.commit}/{name}"
+        """The page of a file at its commit, of the repository without one, None for a folder from nowhere."""
+        if self.repository is None:
+            return None
+        page = f"{_HUB}/{self.repository}"
+        return page if self.commit is None else f"{page}/blob/{self.commit}/{name}"
+
+    @property
+    def origin(self) -> str:
+        """What they are files of, in words."""
+        name = self.repository or self.folder.name
+        return f"{name} at {self.commit}" if self.commit else name
 
     def has(self, name: str) -> bool:
         return (self.folder / name).is_file()
 
 
-def files_of(source: str | os.PathLike[str], *, revision: str | None = None) -> Files:
+def files_of(
+    source: str | os.PathLike[str], *, revision: str | None = None, copy_of: str | None = None
+) -> Files:
     """The files of a folder, or of a hub repository at `revision` (None: its newest commit, which is named).
+
+    `copy_of` is the repository that a folder was copied from, `revision` the commit.
 
     Raises CheckpointError where they cannot be had, or are no checkpoint.
     """
     from loader.find import is_folder
 
-    if is_folder(source):
-        return _read(Path(source).expanduser(), None, None)
-    repository = os.fspath(source)
-    folder, commit = _download(repository, revision or "main")
-    return _read(folder, repository, commit)
+    if not is_folder(source):
+        repository = os.fspath(source)
+        if copy_of is not None:
+            raise CheckpointError(
+                f"{repository} is no folder, so it is no copy of {copy_of}. "
+                "Leave --copy-of out, or name a folder."
+            )
+        folder, commit = _download(repository, revision or "main")
+        return _read(folder, repository, commit, downloaded=True)
+    _check_copy(copy_of, revision)
+    return _read(Path(source).expanduser(), copy_of, revision, downloaded=False)
+
+
+def _check_copy(repository: str | None, commit: str | None) -> None:
+    if repository is not None and not re.fullmatch(REPOSITORY, repository):
+        raise CheckpointError(f"{repository!r} is no hub repository. Write it as owner/name.")
+    if commit is not None and repository is None:
+        raise CheckpointError(
+            "A folder has no revisions. Leave --revision out, or say with --copy-of what it is a copy of."
+        )
+    if commit is not None and not re.fullmatch(COMMIT, commit):
+        raise CheckpointError(
+            f"{commit!r} is no commit, and a branch moves. Give the 40 digits of the commit that was copied."
+        )
 
 
 def _download(repository: str, revision: str) -> tuple[Path, str]:
@@ -74,7 +110,7 @@ def _download(repository: str, revision: str) -> tuple[Path, str]:
     return Path(folder), str(info.sha)
 
 
-def _read(folder: Path, repository: str | None, commit: str | None) -> Files:
+def _read(folder: Path, repository: str | None, commit: str | None, *, downloaded: bool) -> Files:
     where = repository or str(folder)
     if not folder.is_dir():
         raise CheckpointError(
@@ -96,6 +132,7 @@ def _read(folder: Path, repository: str | None, commit: str | None) -> Files:
         folder,
         repository,
         commit,
+        downloaded,
         config,
         settings,
         processor,

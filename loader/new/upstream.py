@@ -58,6 +58,7 @@ class Request:
     turns: Conversation
     generate: bool = True
     options: tuple[tuple[str, bool], ...] = ()
+    tools: tuple[Mapping[str, Any], ...] = ()
 
 
 Render = Callable[[Sequence[Request], datetime.datetime], list[str | None]]
@@ -160,6 +161,7 @@ def of_template(template: ChatTemplate) -> Upstream:
         contexts = [
             {
                 **_GIVEN,
+                **({"tools": list(request.tools)} if request.tools else {}),
                 **template.tokens,
                 **dict(request.options),
                 "messages": list(request.turns),
