@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loader.checkpoint.dimensions import seeing
 from loader.errors import CheckpointError, UnsupportedFeatureError
 from loader.installed import check_version
 from loader.prompt.encode import Encoder
@@ -121,7 +122,7 @@ class Backend:
 
         Raises CheckpointError where it is not: some architectures would answer blindly.
         """
-        wanted = self.token_id(token)
+        wanted, config = self.token_id(token), seeing(config)
         for key in _IMAGE_TOKEN_KEYS:
             if config.get(key, wanted) != wanted:
                 raise CheckpointError(

@@ -58,20 +58,20 @@ def fit_image(
 ) -> PIL.Image.Image:
     """`image` (upright RGB) resampled and cropped as `plan` says, as the processor is to be given it.
 
-    `box` is the part of `image` that is the picture; None: all of it. Where the processor would not
-    make the same of that (`plan.stays`), it is given the image itself.
+    `box` is the part of `image` that is the picture; None: all of it. What has its size already is
+    `image` itself, and so is what the processor would not make the same of (`plan.stays`).
     """
     chosen = _FILTERS[resample]
     if not plan.stays:
         return _resized(image, image.size if box is None else _whole_sizes(box)[0], chosen, box)
     for size in plan.resizes[:-1]:
-        image, box = image.resize(size, chosen, box=box), None
+        image, box = _resized(image, size, chosen, box), None
     wide, high = plan.resizes[-1]
     left, top = plan.offset
     left, top = max(left, 0), max(top, 0)  # what is padded, the processor pads
     right, bottom = min(left + plan.width, wide), min(top + plan.height, high)
     if wide * high <= WHOLE_PIXELS:
-        image = image.resize((wide, high), chosen, box=box)
+        image = _resized(image, (wide, high), chosen, box)
         return (
             image if (right - left, bottom - top) == (wide, high) else image.crop((left, top, right, bottom))
         )

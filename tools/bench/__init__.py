@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tools.bench import cold_start, images, names, prompts
+from tools.bench import cold_start, images, names, overhead, prompts
 from tools.bench.timing import Report
 
 __all__ = ["BENCHMARKS"]
@@ -19,5 +19,6 @@ BENCHMARKS: dict[str, Callable[[int], Report]] = {
     "prompts": prompts.run,
     "images": images.run,
     "names": names.run,
+    "overhead": overhead.run,
 }
 """Benchmarks by the name on the command line. Their modules import light things only (see timing)."""

@@ -12,7 +12,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-__all__ = ["with_fast_blas"]
+__all__ = ["fast_blas", "with_fast_blas"]
 
 _MARK = "TRAIN_DEMO_BLAS"
 
@@ -21,14 +21,15 @@ def with_fast_blas(module: str, arguments: list[str]) -> None:
     """Start this program once more with that library; returns where it is loaded, or there is none."""
     if sys.platform != "linux" or _MARK in os.environ:
         return
-    if (library := _library()) is None:
+    if (library := fast_blas()) is None:
         print("No OpenBLAS was found beside MLX: this will take many hours.", file=sys.stderr)
         return
     environment = os.environ | {_MARK: "1", "LD_PRELOAD": str(library)}
     os.execve(sys.executable, [sys.executable, "-m", module, *arguments], environment)  # noqa: S606
 
 
-def _library() -> Path | None:
+def fast_blas() -> Path | None:
+    """That library; None where it is not installed. Linux has it loaded first by LD_PRELOAD."""
     packages = Path(sysconfig.get_path("purelib"))
     found = sorted(packages.glob("*.libs/lib*openblas*.so*"))
     return next((path for path in found if _fits(path)), None)
