@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from registry.extends import Value
 
 CARDS = Path(__file__).parent / "models"
+CLOSEST = 12
+"""Names that are looked up for three suggestions."""
 
 
 class Catalog:
@@ -56,12 +60,22 @@ class Catalog:
 
     def names(self) -> tuple[str, ...]:
         """Full names of all models that are not retired, in natural order."""
-        names = (n for shelf in self._all() for f in self._readable(shelf) for n in shelf.models(f))
-        return tuple(sorted(names, key=natural))
+        names: dict[str, str] = {}
+        for shelf in self._all():
+            for name in (name for family in self._readable(shelf) for name in shelf.models(family)):
+                names.setdefault(fold(name), name)
+        return tuple(sorted(names.values(), key=natural))
 
     def card(self, target: Target) -> Card:
         """The card that a name means; the same object when it is asked for again. Raises CardError."""
         return self._shelf(target.family).card(target)
+
+    def cards(self) -> list[Card]:
+        """The cards of all models, as `names` has them. The log tells of none: nobody chose one of them."""
+        targets = (self._find(fold(name)) for name in self.names())
+        # A name that an alias of the user's hides means what the alias does.
+        meant = dict.fromkeys(target.without_quantization() for target in targets if target is not None)
+        return [self.card(target) for target in meant]
 
     def path(self, family: str) -> Path:
         """The file of a card."""
@@ -75,8 +89,14 @@ class Catalog:
         return values(shelf.data(target.family), shelf.files(target.family), target.model)
 
     def check_names(self) -> None:
-        """Raises CardError where a card is malformed, or two things have one name."""
-        self._spellings()
+        """Raises CardError where a card is malformed, or two cards of a folder have one name."""
+        targets: dict[str, Target] = {}
+        for shelf in self._all():
+            for name, target in self._names(shelf):
+                other = targets.setdefault(fold(name), target)
+                # A family may share its name with its own model_type; two cards may share no name.
+                if other != target and self._shelf(other.family) is shelf:
+                    raise self._clash(name, other, target)
 
     def find(self, name: str) -> Target:
         """What `name` means. Case and the characters `_.-` are folded, nothing else.
@@ -182,18 +202,21 @@ class Catalog:
         said = notice(name, target, shelf.data(target.family))
         if said is not None:
             self._report(said)
-        if shelf is self._main or shelf not in self._shelves:
+        if shelf is self._main:
             return
+        meant = f"{target.model or target.family} of {shelf.path(target.family)}"
         for file, other in self._hidden(shelf, fold(name), target):
-            meant = target.model or target.family
-            self._report(f"{name} means {meant} of {shelf.path(target.family)}, and hides {other} of {file}.")
+            self._report(f"{name} means {meant}, and hides {other} of {file}.")
+        if "/" in name and shelf.is_alias(name, target):
+            self._report(f"{name} is an alias of {meant}: it is not loaded from the repository of that name.")
 
     def _hidden(self, own: Shelf, key: str, target: Target) -> Iterator[tuple[Path, str]]:
-        """What a name would mean without the user's card.
+        """What a name would mean without this card, the user's or a contributed one.
 
-        Raises CardError where it means two things in one of the user's folders.
+        Raises CardError where it means two things in one folder.
         """
-        for shelf in self._shelves[self._shelves.index(own) :]:
+        among = self._shelves if own in self._shelves else self._below
+        for shelf in among[among.index(own) :]:
             if target.family in shelf.hidden:
                 yield shelf.path(target.family), target.family
             for family in self._mentioning(shelf, key):
@@ -211,21 +234,6 @@ class Catalog:
 
             self._reported.add(message)
             logging.getLogger(__name__).warning(message)
-
-    def _spellings(self) -> dict[str, str]:
-        """Every name by its folded form. Raises CardError where two cards of a folder have one name."""
-        names: dict[str, str] = {}
-        targets: dict[str, Target] = {}
-        for shelf in self._all():
-            indexed = shelf.spellings()
-            for name, target in () if indexed is not None else self._names(shelf):
-                other = targets.setdefault(fold(name), target)
-                # A family may share its name with its own model_type; two cards may share no name.
-                if other != target and self._shelf(other.family) is shelf:
-                    raise self._clash(name, other, target)
-                names.setdefault(fold(name), name)
-            names |= {key: name for key, name in (indexed or {}).items() if key not in names}
-        return names
 
     def _names(self, shelf: Shelf) -> Iterator[tuple[str, Target]]:
         """All names of a shelf; a model type is one where a single family has it."""
@@ -265,21 +273,37 @@ class Catalog:
         return f"{family} is a family, not one model. Choose one of: {', '.join(full)}."
 
     def _unknown(self, name: str, base: str) -> UnknownModelError:
-        import difflib
-
-        names = self._spellings()
-        # Repositories share their owner, which alone must not make them alike.
-        cutoff = 0.9 if "/" in base else 0.6
-        close = difflib.get_close_matches(fold(base), list(names), 3, cutoff=cutoff)
-        suggestions = tuple(names[key] for key in close)
+        suggestions = tuple(itertools.islice(self._alike(base), 3))
         what = f"No model is called {name!r}, and a name is never resolved to one that looks like it."
         if suggestions:
             todo = f"Did you mean {either(suggestions)}?"
+        elif base.startswith((".", "/", "~", "\\")):
+            todo = "The commands that load a model take the path of a checkpoint, if it is there."
         elif "/" in base:
             todo = "A hub repository that no card lists is recognised by its config when it is loaded."
         else:
             todo = "`mlx-cards list` shows all names; a checkpoint folder is given by its path."
         return UnknownModelError(f"{what} {todo}", name=name, suggestions=suggestions)
+
+    def _alike(self, base: str) -> Iterator[str]:
+        """Names that look like one that there is not, as their cards write them, the closest first."""
+        from registry.suggest import closest
+
+        keys: set[str] = set()
+        for shelf in self._all():
+            known = shelf.keys()
+            keys |= {fold(name) for name, _ in self._names(shelf)} if known is None else known
+        # Repositories share their owner, which alone must not make them alike.
+        for key in closest(fold(base), keys, CLOSEST, cutoff=0.9 if "/" in base else 0.6):
+            with contextlib.suppress(CardError):  # an index knows where names may be, not that they are names
+                if (target := self._find(key)) is not None:
+                    yield self._spelled(key, target.family)
+
+    def _spelled(self, key: str, family: str) -> str:
+        """A folded name of a family as its card writes it."""
+        shelf = self._shelf(family)
+        names = (*(name for name, _ in shelf.names(family)), *shelf.types(family))
+        return next(name for name in names if fold(name) == key)
 
 
 def all_cards() -> Catalog:

@@ -54,36 +54,72 @@ def build(kind: Any, value: Any) -> Any:
 
     Raises AttributeError, KeyError, StopIteration or TypeError for data that is not valid after all.
     """
-    if is_dataclass(kind):
-        made: Any = kind
-        fields = _fields(made)
-        return made(**{key: build(fields[key], below) for key, below in value.items()})
-    origin, parts = typing.get_origin(kind), typing.get_args(kind)
-    if origin is Annotated:
-        return build(parts[0], value)
-    if origin in (typing.Union, types.UnionType):
-        return None if value is None else build(_member(parts, value), value)
-    if origin is tuple:
-        return tuple([build(parts[0], below) for below in value])
-    if origin is dict:
-        return {key: build(parts[1], below) for key, below in value.items()}
-    # What YAML reads otherwise than its author meant: [INST] is a list, {n} a map, yes a boolean.
-    if kind in _PLAIN and type(value) is not kind:
-        raise TypeError(f"{value!r} is not of the type {kind.__name__}")
-    return value
+    return _builder(kind)(value)
 
 
 _PLAIN = frozenset({str, int, bool})
 
 
 @functools.cache
-def _fields(kind: Any) -> dict[str, Any]:
-    return typing.get_type_hints(kind, include_extras=True)
+def _builder(kind: Any) -> Callable[[Any], Any]:
+    """What makes a value of one kind: an annotation is taken apart once, however many values it has."""
+    if is_dataclass(kind):
+        return functools.partial(_record, kind)
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        return _builder(parts[0])
+    if origin in (typing.Union, types.UnionType):
+        return functools.partial(_member, tuple(part for part in parts if part is not types.NoneType))
+    if origin is tuple:
+        return functools.partial(_entries, _builder(parts[0]))
+    if origin is dict:
+        return functools.partial(_values, _builder(parts[1]))
+    return functools.partial(_plain, kind) if kind in _PLAIN else _as_it_is
+
+
+def build_fields(kind: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """Some fields of a class of a card, built as `build` does."""
+    builders = _builders(kind)
+    return {key: builders[key](value) for key, value in values.items()}
+
+
+def _record(kind: Any, value: Any) -> Any:
+    return kind(**build_fields(kind, value))
+
+
+@functools.cache
+def _builders(kind: Any) -> dict[str, Callable[[Any], Any]]:
+    return {name: _builder(field) for name, field in _fields(kind).items()}
+
+
+def _entries(build_one: Callable[[Any], Any], value: Any) -> Any:
+    return tuple([build_one(below) for below in value])
+
+
+def _values(build_one: Callable[[Any], Any], value: Any) -> Any:
+    return {key: build_one(below) for key, below in value.items()}
+
+
+def _plain(kind: type, value: Any) -> Any:
+    # What YAML reads otherwise than its author meant: [INST] is a list, {n} a map, yes a boolean.
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} is not of the type {kind.__name__}")
+    return value
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _member(members: tuple[Any, ...], value: Any) -> Any:
-    """The member of a union that `value` is: the only one besides None, or the one of its `kind`."""
-    members = tuple(member for member in members if member is not types.NoneType)
+    """By the member of a union that `value` is: the only one besides None, or the one of its `kind`."""
+    if value is None:
+        return None
     if len(members) == 1:
-        return members[0]
-    return next(m for m in members if _fields(m)["kind"] == Literal[value["kind"]])
+        return _builder(members[0])(value)
+    return _builder(next(m for m in members if _fields(m)["kind"] == Literal[value["kind"]]))(value)
+
+
+@functools.cache
+def _fields(kind: Any) -> dict[str, Any]:
+    return typing.get_type_hints(kind, include_extras=True)

@@ -29,7 +29,7 @@ class Target:
 
 def fold(name: str) -> str:
     """The form in which names are compared."""
-    return re.sub(r"[_.]", "-", name.strip().lower())
+    return name.strip().lower().replace("_", "-").replace(".", "-")
 
 
 def either(names: Sequence[str]) -> str:

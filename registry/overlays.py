@@ -12,6 +12,7 @@ strangers: they are read and validated strictly, and no code of a contributing p
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -36,17 +37,18 @@ def folders() -> tuple[Path, ...]:
     """
     named = [entry for entry in os.environ.get(VARIABLE, "").split(os.pathsep) if entry]
     found = [_named(entry) for entry in named]
-    home = user_folder()
-    if home.is_dir():
-        found.append(home)
+    with contextlib.suppress(OSError, RuntimeError):  # another user's home, or none
+        if user_folder().is_dir():
+            found.append(user_folder())
     return tuple(dict.fromkeys(found))
 
 
 def _named(entry: str) -> Path:
-    folder = Path(entry).expanduser().absolute()
-    if not folder.is_dir():
-        raise CardError(f"is no folder of cards. Make it, or mend {VARIABLE}.", path=entry)
-    return folder
+    with contextlib.suppress(OSError, RuntimeError):  # ~nobody
+        folder = Path(entry).expanduser().absolute()
+        if folder.is_dir():
+            return folder
+    raise CardError(f"is no folder of cards. Make it, or mend {VARIABLE}.", path=entry)
 
 
 def searched() -> list[Path]:
@@ -57,8 +59,8 @@ def searched() -> list[Path]:
 
 
 def user_folder() -> Path:
-    """The user's own folder of cards, whether it is there or not."""
-    if base := os.environ.get("XDG_CONFIG_HOME"):
+    """The user's own folder of cards, whether it is there or not. Raises RuntimeError without a home."""
+    if Path(base := os.environ.get("XDG_CONFIG_HOME", "")).is_absolute():
         return Path(base) / "mlx-cards" / "cards"
     mac = sys.platform == "darwin"
     return Path.home() / ("Library/Application Support" if mac else ".config") / "mlx-cards" / "cards"

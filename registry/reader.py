@@ -7,6 +7,9 @@ silently keep the last one.
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +29,10 @@ MAX_BYTES = 1 << 20
 MAX_DEPTH = 50
 """The C loader recurses without a limit of its own: deep nesting would end the process."""
 
+MAX_DIGITS = 40
+"""Of base 60 (1:59:59), a number could have so many that it takes minutes, and no JSON holds it."""
+NUMBERS = frozenset({"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
+
 
 class _StrictLoader(_SafeLoader):  # type: ignore[misc]  # the C loader is untyped
     """The safe loader without repeated keys; what cannot be a value is an error with a place."""
@@ -43,6 +50,8 @@ class _StrictLoader(_SafeLoader):  # type: ignore[misc]  # the C loader is untyp
         return super().construct_mapping(node, deep)
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
+        if node.tag in NUMBERS and len(node.value) > MAX_DIGITS:
+            raise _fault(f"a number has at most {MAX_DIGITS} digits; quote it if it is text", node.start_mark)
         try:
             return super().construct_object(node, deep)
         except ValueError as error:  # 2026-02-30
@@ -69,20 +78,31 @@ def _refuse_tricks(text: str) -> None:
             raise _fault(f"a card has at most {MAX_DEPTH} levels", event.start_mark)
 
 
+def raw(path: Path) -> bytes:
+    """The bytes of a card file, one more than a card may have at the most. Raises OSError.
+
+    Only of a regular file: a pipe would wait for ever, a device never end.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123  # a descriptor
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        return file.read(MAX_BYTES + 1)
+
+
 def read(path: Path) -> dict[str, Any]:
     """The data in a card file.
 
     Raises CardError with line and column where the text is not YAML or not a map.
     """
     try:
-        raw = path.read_bytes()
-        if len(raw) > MAX_BYTES:
+        content = raw(path)
+        if len(content) > MAX_BYTES:
             raise CardError(
-                f"a card has at most {MAX_BYTES:,} bytes, this file has {len(raw):,}. "
-                "Check that it is a card.",
+                f"a card has at most {MAX_BYTES:,} bytes, this file has more. Check that it is a card.",
                 path=str(path),
             )
-        text = raw.decode("utf-8")
+        text = content.decode("utf-8")
         _refuse_tricks(text)
         data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  # it is the safe loader
     except OSError as error:
@@ -106,7 +126,7 @@ def read_trusted(path: Path) -> dict[str, Any]:
     Only a file that is no map of keys after all is read with all checks, to say what is wrong and where.
     """
     with contextlib.suppress(Exception):  # a tag or a day that there is not raises what it likes
-        data = yaml.load(path.read_bytes(), Loader=_SafeLoader)  # noqa: S506  # it is the safe loader
+        data = yaml.load(raw(path), Loader=_SafeLoader)  # noqa: S506  # it is the safe loader
         if isinstance(data, dict):
             return data
     return read(path)

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from registry.lifecycle import is_retired
 from registry.naming import Target, fold, model_name, model_types, names_of
 
 if TYPE_CHECKING:
-    from registry.cards import Card
+    from registry.cards import Card, CardFile
     from registry.name_index import NameIndex
 
 LARGE = 200
@@ -38,7 +39,12 @@ class Shelf:
         hidden: Collection[str] = (),
         bases: Callable[[], Sequence[Path]] = tuple,
     ) -> None:
-        files = sorted(os.listdir(folder)) if folder.is_dir() else []  # noqa: PTH208  # a third of glob's time
+        try:
+            files = sorted(os.listdir(folder)) if folder.is_dir() else []  # noqa: PTH208  # a third of glob's time
+        except OSError as error:
+            raise CardError(
+                f"cannot be listed: {error.strerror}. Change its permissions.", path=str(folder)
+            ) from error
         self._there = [file.removesuffix(".yaml") for file in files if file.endswith(".yaml")]
         self.folder = folder
         self.hidden = frozenset(hidden).intersection(self._there)
@@ -47,6 +53,7 @@ class Shelf:
         self._bases = bases
         self._read: dict[str, tuple[dict[str, Any], frozenset[str] | None]] = {}
         self.card = functools.cache(self._card)
+        self.made = functools.cache(self._made)
         self.targets = functools.cache(self._targets)
 
     def path(self, family: str) -> Path:
@@ -81,6 +88,14 @@ class Shelf:
         models = data["models"].items()
         return [model_name(family, key, model) for key, model in models if not is_retired(data, key)]
 
+    def is_alias(self, name: str, target: Target) -> bool:
+        """Whether a name that means `target` is neither its source nor one of its repositories."""
+        models = self.data(target.family)["models"]
+        model = models.get(target.model, {})
+        weights = model.get("quantizations", {}).values()
+        own = {model.get("source"), *(it.get("repository") for it in weights)}
+        return fold(name) not in {fold(it) for it in own if it is not None}
+
     def is_retired(self, family: str) -> bool:
         """Whether a family is there only to say what replaces it; few cards have to be read for that."""
         return "retired" in self._text(family) and is_retired(self.data(family))
@@ -88,22 +103,36 @@ class Shelf:
     def mentioning(self, key: str) -> Iterator[str]:
         """The cards that may answer to a folded name; none of the others does.
 
-        First those whose id is in it, between separators. All names but `<id>-<model>` are in the text, or
-        in that of the card whose place a card takes.
+        All names but `<id>-<model>` are in the text, or in that of the card whose place a card takes.
         """
-        if self._index is None:
+        given = set(self.hidden)
+        for family in self._looked_up(key) if self._is_large else self._looked_through(key):
+            if family not in given:
+                given.add(family)
+                yield family
+
+    def _looked_up(self, key: str) -> Iterator[str]:
+        """By the index, and in the text of those cards that it does not know."""
+        from registry import name_index
+
+        there = set(self.families)
+        yield from (family for family in name_index.families(self.folder, key) if family in there)
+        yield from self._likely(key)
+        index = self._fresh_index  # who goes on has not found what was meant
+        if index is None:
             yield from self._looked_through(key)
             return
-        found = [family for family in self._index.families(key) if family not in self.hidden]
-        yield from found
-        if self._fresh_index is not None:  # who goes on has not found what was meant
-            also = (family for family in self._fresh_index.families(key) if family not in found)
-            yield from (family for family in also if family not in self.hidden)
+        yield from index.families(key)
+        yield from (f for f in (*index.families(""), *index.unread) if self._has(f, key))
+
+    def _likely(self, key: str) -> list[str]:
+        """The cards whose id is in a folded name, between separators, the longest id first."""
+        words = f"-{key.replace('/', '-')}-"
+        return sorted((f for f in self.families if f"-{fold(f)}-" in words), key=len, reverse=True)
 
     def _looked_through(self, key: str) -> Iterator[str]:
-        words = f"-{key.replace('/', '-')}-"
-        likely = [family for family in self.families if f"-{fold(family)}-" in words]
-        yield from sorted(likely, key=len, reverse=True)
+        likely = self._likely(key)
+        yield from likely
         for family in self.families:
             if family not in likely and (family in self._read or self._has(family, key)):
                 yield family
@@ -113,41 +142,44 @@ class Shelf:
         return key in fold(text) or (not self._trusted and "extends" in text)
 
     def _text(self, family: str) -> str:
+        from registry.reader import raw
+
         with contextlib.suppress(OSError):  # reading it as a card will say why not
-            return self.path(family).read_text(encoding="utf-8", errors="replace")
+            return raw(self.path(family)).decode("utf-8", "replace")
         return ""
 
-    def spellings(self) -> dict[str, str] | None:
-        """Every folded name as its card writes it, from the index; None where there is none."""
-        if self._index is None or self._fresh_index is None:
-            return None
-        return self._fresh_index.spellings()
-
-    @functools.cached_property
-    def _index(self) -> NameIndex | None:
-        """Where names stand, for a packaged folder that is too large to be looked through."""
-        if not self._trusted or len(self._there) < LARGE:
+    def keys(self) -> set[str] | None:
+        """Every folded name, and perhaps some that are none, from the index; None where there is none."""
+        if not self._is_large:
             return None
         from registry import name_index
 
-        return name_index.opened(self.folder, self._there, self._indexed)
+        index = name_index.refreshed(self.folder, self._hints, at_once=None)
+        if index is None:
+            return None
+        found = index.keys()
+        for family in {*index.families(""), *index.unread} - self.hidden:
+            with contextlib.suppress(CardError):
+                found |= {fold(name) for name, _ in self.names(family)} | {
+                    fold(t) for t in self.types(family)
+                }
+        return found
+
+    @property
+    def _is_large(self) -> bool:
+        return len(self._there) >= LARGE
 
     @functools.cached_property
     def _fresh_index(self) -> NameIndex | None:
-        """The same, also where a card was written in place, which takes a look at every file."""
+        """Where names stand now, which takes a look at every file."""
         from registry import name_index
 
-        return name_index.opened(self.folder, self._there, self._indexed, thoroughly=True)
+        return name_index.refreshed(self.folder, self._hints)
 
-    def _indexed(self, family: str) -> list[str]:
-        """All names of a card; of one that is malformed only its id, so that asking for it says why."""
-        from registry.reader import read_trusted
+    def _hints(self, family: str) -> set[str] | None:
+        from registry.hints import hints
 
-        with contextlib.suppress(CardError, AttributeError, KeyError, TypeError):
-            said = read_trusted(self.path(family))
-            (data, _), own = self._whole(self.path(family), said), written(family, said)
-            return [*model_types(data, own), *(name for name, _ in names_of(family, data, own))]
-        return [family]
+        return hints(family, self._text(family))
 
     def _said(self, family: str) -> tuple[dict[str, Any], frozenset[str] | None]:
         """What a card says with what it inherits, and the texts that it writes itself where it does."""
@@ -180,18 +212,32 @@ class Shelf:
         return {fold(name): target for name, target in self.names(family)}
 
     def _card(self, target: Target) -> Card:  # cached as `card`
-        from registry.cards import card_of, trusted
+        from registry.cards import card_of
 
         family, key = target.family, target.model
         data = self.data(family)
         if not self._trusted:
             return self._validated(family, key, data)
         with contextlib.suppress(AttributeError, KeyError, StopIteration, TypeError, ValueError):
-            return card_of(data, family=family, key=key, make=trusted)
+            return card_of(data, family=family, key=key, make=functools.partial(self._overridden, family))
         from registry.reader import read
 
         data, _ = self._whole(self.path(family), read(self.path(family)))
         return self._validated(family, key, data)
+
+    def _overridden(self, family: str, data: dict[str, Any]) -> CardFile:
+        """A trusted card with what a model overrides: the rest is built once for all models of a family."""
+        from registry.cards import CardFile
+        from registry.data import build_fields
+
+        own = self.data(family)
+        changed = {part: value for part, value in data.items() if value is not own.get(part)}
+        return replace(self.made(family), **build_fields(CardFile, changed))
+
+    def _made(self, family: str) -> CardFile:  # cached as `made`
+        from registry.cards import trusted
+
+        return trusted(self.data(family))
 
     def _validated(self, family: str, key: str | None, data: dict[str, Any]) -> Card:
         from pydantic import ValidationError

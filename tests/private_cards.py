@@ -33,3 +33,24 @@ def changed(old: str, new: str, name: str = "good") -> str:
     text = good_card(name)
     assert old in text
     return text.replace(old, new)
+
+
+def contributing(site: Path, **cards: str) -> Path:
+    """In a folder of installed packages, one that contributes cards, and whose code must not run."""
+    put(site / "acme_cards" / "models", **cards)
+    for package in (site / "acme_cards", site / "acme_cards" / "models"):
+        (package / "__init__.py").write_text("raise SystemExit('code of a package ran')", encoding="utf-8")
+    info = site / "acme_cards-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: acme-cards\nVersion: 1.0\n", encoding="utf-8"
+    )
+    points(site, "acme_cards.models")
+    return site
+
+
+def points(site: Path, *values: str) -> None:
+    """The entry points of that package."""
+    lines = [f"point{i} = {value}" for i, value in enumerate(values)]
+    text = "\n".join(["[mlx_cards.cards]", *lines, ""])
+    (site / "acme_cards-1.0.dist-info" / "entry_points.txt").write_text(text, encoding="utf-8")

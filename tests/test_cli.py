@@ -13,6 +13,7 @@ import pytest
 
 import registry
 from loader.resize import plan_image
+from registry.catalog import Catalog
 from tests.command import Result, mlx_cards
 
 Run = Callable[..., Result]
@@ -267,7 +268,7 @@ def test_an_error_about_a_strangers_text_does_not_steer_the_terminal(run: Run) -
 def test_a_bug_ends_with_its_own_exit_code_and_without_a_traceback(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "names", lambda: 1 / 0)
+    monkeypatch.setattr(Catalog, "names", lambda _: 1 / 0)
     result = run("list")
     assert result.code == 3
     assert "This is a bug in mlx-cards: ZeroDivisionError" in result.err
@@ -275,7 +276,7 @@ def test_a_bug_ends_with_its_own_exit_code_and_without_a_traceback(
 
 
 def test_a_bug_is_shown_whole_to_whoever_asks_for_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "names", lambda: 1 / 0)
+    monkeypatch.setattr(Catalog, "names", lambda _: 1 / 0)
     monkeypatch.setenv("MLX_CARDS_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):
         run("list")

@@ -37,6 +37,7 @@ COMMANDS = [
     "prompt qwen3-vl --messages notes.txt",
     "prompt qwen3-vl --messages empty-list.json",
     "prompt qwen3-vl --messages unknown-role.json",
+    "prompt qwen3-vl --messages orphan-result.json",
     "prompt qwen3-vl --messages unknown-part.json",
     "prompt gemma3 --messages two-users.json",
     "run qwen2.5-vl -p x",
@@ -67,7 +68,8 @@ def folder(
     (tmp_path / "truncated.jpg").write_bytes(photo.read_bytes()[:20_000])
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "empty-list.json").write_text("[]")
-    (tmp_path / "unknown-role.json").write_text('[{"role": "tool", "content": "x"}]')
+    (tmp_path / "unknown-role.json").write_text('[{"role": "narrator", "content": "x"}]')
+    (tmp_path / "orphan-result.json").write_text('[{"role": "tool", "content": "x"}]')
     (tmp_path / "unknown-part.json").write_text('[{"role": "user", "content": [{"type": "video"}]}]')
     (tmp_path / "image-part.json").write_text('[{"role": "user", "content": [{"type": "image"}]}]')
     (tmp_path / "two-users.json").write_text(

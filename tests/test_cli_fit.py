@@ -1,4 +1,4 @@
-"""`mlx-cards fit` ranks all models by what runs on a machine, in less than a second."""
+"""`mlx-cards fit` ranks all models by what runs on a machine, in a fraction of a second."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.command import mlx_cards
 from tests.conftest import ROOT
 
 MAC = "m4-pro-24gb"
-LIMIT = 1.0
-"""Seconds. It took 0.43 on two cores."""
+LIMIT = 0.6
+"""Seconds. It took 0.24 on two cores."""
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_a_picture_scaled_to_a_number_of_pixels_keeps_its_shape_and_stays_below(
         assert abs(width / height / (shape[0] / shape[1]) - 1) < 0.1
 
 
-def test_the_whole_catalogue_takes_less_than_a_second(tmp_path: Path) -> None:
+def test_the_whole_catalogue_takes_a_fraction_of_a_second(tmp_path: Path) -> None:
     """From the start of the process to its end. Time on the processor, the best of four: other work on the
     machine counts as little as possible."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from pathlib import Path
 
 import pytest
@@ -149,6 +151,30 @@ def test_show_says_the_status(
     status = "deprecated since 2026-11-20: The 32B answers better (use good-32b)"
     assert f"status       {status}" in said.out
     assert "  status  " not in mlx_cards("show", "good-32b", capsys=capsys, monkeypatch=monkeypatch).out
+
+
+def test_a_list_of_models_has_their_status_and_only_who_picks_one_is_warned(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put(tmp_path, good=of_model("status: deprecated", f"deprecated: {{{OLD}, replacement: good-32b}}"))
+    monkeypatch.setenv("MLX_CARDS_PATH", str(tmp_path))
+    run = functools.partial(mlx_cards, capsys=capsys, monkeypatch=monkeypatch)
+    heading, *rows = (line.split() for line in run("list", "good").out.splitlines()[:3])
+    assert heading == ["model", "parameters", "context", "status", "quantizations"]
+    assert [("deprecated" in row, row[0]) for row in rows] == [(True, "good-3b"), (False, "good-32b")]
+    listed = json.loads(run("list", "good", "--json").out)
+    assert [row["status"] for row in listed] == ["deprecated", "stable"]
+    assert "status" not in run("list", "qwen2.5-vl").out
+    run("show", "good")
+    run("fit", "--device", "m1-8gb")
+    assert caplog.messages == []
+    run("show", "good-3b")
+    assert caplog.messages == [
+        "good-3b is deprecated since 2026-11-20: The 32B answers better. Use good-32b."
+    ]
 
 
 @pytest.mark.parametrize("family", registry.families())

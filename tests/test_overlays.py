@@ -16,7 +16,7 @@ from registry import overlays
 from registry.catalog import CARDS, Catalog, all_cards
 from registry.naming import Target
 from tests.conftest import ROOT
-from tests.private_cards import changed, put
+from tests.private_cards import changed, contributing, points, put
 from tests.test_reader import good_card
 
 QWEN = "qwen2.5-vl"
@@ -202,23 +202,7 @@ def test_a_card_names_no_template_outside_the_packages_folder(folder: Path, file
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
     """A folder of installed packages with one that contributes cards, and whose code must not run."""
-    site = tmp_path / "site"
-    put(site / "acme_cards" / "models", acme=good_card("acme"), **{QWEN: good_card("other")})
-    for package in (site / "acme_cards", site / "acme_cards" / "models"):
-        (package / "__init__.py").write_text("raise SystemExit('code of a package ran')", encoding="utf-8")
-    info = site / "acme_cards-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: acme-cards\nVersion: 1.0\n", encoding="utf-8"
-    )
-    points(site, "acme_cards.models")
-    return site
-
-
-def points(site: Path, *values: str) -> None:
-    lines = [f"point{i} = {value}" for i, value in enumerate(values)]
-    text = "\n".join(["[mlx_cards.cards]", *lines, ""])
-    (site / "acme_cards-1.0.dist-info" / "entry_points.txt").write_text(text, encoding="utf-8")
+    return contributing(tmp_path / "site", acme=good_card("acme"), **{QWEN: good_card("other")})
 
 
 FIND = "import registry, sys; print(registry.card('acme-3b').title, registry.card('{}').id)\n"

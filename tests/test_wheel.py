@@ -6,28 +6,54 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
 import registry
+from registry.schema import card_schema_text
 from tests.conftest import ROOT
+from tests.private_cards import changed, child, contributing, put
+from tests.test_reader import good_card
 
-Installed = Callable[..., str]
+
+class Said(NamedTuple):
+    """What a process wrote."""
+
+    out: str
+    err: str
 
 
-def run(*arguments: str, cwd: Path, path: Path | None = None) -> str:
-    """What this interpreter prints with these arguments; `path` is its only PYTHONPATH."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    if path is not None:
-        environment["PYTHONPATH"] = str(path)
+class Installed(NamedTuple):
+    """The installed wheel, and a folder that has nothing to do with the repository."""
+
+    target: Path
+    elsewhere: Path
+
+    def python(self, code: str, *arguments: str, path: Sequence[Path] = (), **how: Any) -> Said:
+        """What code prints that imports the wheel."""
+        place = f"import registry, loader; assert registry.__file__.startswith({str(self.target)!r})\n"
+        places = (self.target, *path)
+        return run("-c", place + code, *arguments, cwd=self.elsewhere, path=places, **how)
+
+    def mlx_cards(self, *arguments: str, **how: Any) -> Said:
+        """What the command prints."""
+        return self.python("from loader.cli import main; main()", *arguments, **how)
+
+
+def run(*arguments: str, cwd: Path, path: Sequence[Path] = (), ends: int = 0, **environment: str) -> Said:
+    """What this interpreter prints with these arguments; `path` is all its PYTHONPATH, `ends` its code."""
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    if path:
+        environment["PYTHONPATH"] = os.pathsep.join(map(str, path))
     command = [sys.executable, *arguments]
     done = subprocess.run(  # noqa: S603  # this interpreter
-        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
+        command, cwd=cwd, env=inherited | environment, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    assert done.returncode == ends, done.stdout + done.stderr
+    return Said(done.stdout, done.stderr)
 
 
 def leftovers() -> set[Path]:
@@ -49,16 +75,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """Runs code against the installed wheel, in a folder that has nothing to do with the repository."""
+    """The wheel, installed where the repository is not."""
     target, elsewhere = tmp_path_factory.mktemp("target"), tmp_path_factory.mktemp("elsewhere")
     options = ["--no-deps", "--no-index", "--no-compile", "--quiet", "--target", str(target)]
     run("-m", "pip", "install", *options, str(wheel), cwd=elsewhere)
-
-    def python(code: str, *arguments: str) -> str:
-        place = f"import registry, loader; assert registry.__file__.startswith({str(target)!r})\n"
-        return run("-c", place + code, *arguments, cwd=elsewhere, path=target)
-
-    return python
+    return Installed(target, elsewhere)
 
 
 @pytest.fixture(scope="module")
@@ -100,17 +121,75 @@ def test_the_installed_wheel_finds_its_cards_and_renders_a_prompt(installed: Ins
         'messages = [{"role": "user", "content": [{"type": "image"}, "What is this?"]}]\n'
         "print(loader.render(card, messages).text)"
     )
-    assert "<|vision_start|><|image_pad|><|vision_end|>What is this?" in installed(code)
+    assert "<|vision_start|><|image_pad|><|vision_end|>What is this?" in installed.python(code).out
 
 
 def test_the_installed_command_lists_the_models(wheel: Path, installed: Installed) -> None:
     with zipfile.ZipFile(wheel) as archive:
         (points,) = (name for name in archive.namelist() if name.endswith("entry_points.txt"))
         assert "mlx-cards = loader.cli:main" in archive.read(points).decode()
-    listed = installed("from loader.cli import main; main()", "list")
-    assert set(registry.names()) <= set(listed.split())
+    assert set(registry.names()) <= set(installed.mlx_cards("list").out.split())
 
 
 def test_the_installed_command_knows_its_version(wheel: Path, installed: Installed) -> None:
     version = wheel.name.split("-")[1]
-    assert version in installed("from loader.cli import main; main()", "--version")
+    assert version in installed.mlx_cards("--version").out
+
+
+# Cards of one's own, beside those of the wheel.
+
+
+def test_the_wheel_finds_cards_in_folders_of_the_users(installed: Installed, tmp_path: Path) -> None:
+    named = put(tmp_path / "named", acme=good_card("acme"))
+    put(tmp_path / "config" / "mlx-cards" / "cards", beta=good_card("beta"))
+    own = {"MLX_CARDS_PATH": str(named), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    listed = installed.mlx_cards("list", **own).out.split()
+    assert {"acme-3b", "beta-3b", "qwen2.5-vl-7b"} <= set(listed)
+    assert "mlx-community/acme-3B-4bit" in installed.mlx_cards("show", "acme-3B-Instruct", **own).out
+    assert str(tmp_path / "config") in installed.mlx_cards("show", "beta", **own).out
+
+
+def test_the_wheel_finds_cards_of_another_package_without_running_its_code(
+    installed: Installed, tmp_path: Path
+) -> None:
+    site = contributing(tmp_path / "site", acme=good_card("acme"))
+    shown = installed.mlx_cards("show", "acme-3b", path=[site])
+    assert str(site / "acme_cards" / "models" / "acme.yaml") in shown.out
+    assert shown.err == ""
+
+
+def test_a_private_card_extends_one_of_the_wheel(installed: Installed, tmp_path: Path) -> None:
+    own = put(tmp_path / "own", acme=child("qwen2.5-vl", "image: {budget: {tokens: 77}}"))
+    shown = installed.mlx_cards("show", "acme-7b", "--resolved", MLX_CARDS_PATH=str(own)).out
+    lines = [line.split() for line in shown.splitlines()]
+    assert [f"{own / 'acme.yaml'}:4", "image.budget.tokens", "77"] in lines
+    assert any(line[0].startswith("qwen2.5-vl.yaml:") for line in lines)
+
+
+def test_a_private_card_that_hides_one_of_the_wheel_is_reported(installed: Installed, tmp_path: Path) -> None:
+    own = put(tmp_path / "own", acme=changed("[acme-3B-Instruct]", "[Qwen2.5-VL-7B-Instruct]", "acme"))
+    said = installed.mlx_cards("show", "Qwen2.5-VL-7B-Instruct", MLX_CARDS_PATH=str(own))
+    assert said.out.startswith("acme-3b (Acme)")
+    hidden = installed.target / "registry" / "models" / "qwen2.5-vl.yaml"
+    assert f"of {own / 'acme.yaml'}, and hides 7b of {hidden}." in said.err
+
+
+def test_the_installed_command_validates_a_private_card(installed: Installed, tmp_path: Path) -> None:
+    own = put(tmp_path / "own", acme=changed("patch: 14", "patch: fourteen", "acme"))
+    said = installed.mlx_cards("validate", str(own), ends=1)
+    assert f"{own / 'acme.yaml'}:15:" in said.out
+    assert "MC" in said.out
+
+
+def test_the_installed_command_prints_the_schema_of_its_cards(installed: Installed) -> None:
+    assert installed.mlx_cards("schema").out == card_schema_text()
+
+
+def test_the_installed_command_writes_a_card_that_is_then_found(
+    installed: Installed, checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    installed.mlx_cards("new", str(checkpoint("qwen2-vl")), "--id", "acme", "--output", str(own))
+    assert "MC" in installed.mlx_cards("validate", str(own), ends=1).out  # what is left to do
+    said = installed.mlx_cards("show", "acme", MLX_CARDS_PATH=str(own), ends=1)
+    assert f"{own / 'acme.yaml'}:" in said.err

@@ -54,8 +54,10 @@ def printable(text: str) -> str:
 
 
 def print_json(data: Any) -> None:
-    """Data on standard output, readable by people too."""
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+    """Data on standard output, readable by people too, in characters that it can be written in."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    utf = encoding.lower().replace("-", "").startswith("utf")
+    click.echo(json.dumps(data, indent=2, ensure_ascii=not utf, default=str))
 
 
 def conversation(question: str | None, file: str | None) -> str | Sequence[Any]:
@@ -64,6 +66,8 @@ def conversation(question: str | None, file: str | None) -> str | Sequence[Any]:
         raise click.UsageError("Give the question with -p TEXT or a conversation with --messages FILE.")
     if question is not None:
         return question
+    if file == "":
+        raise click.UsageError("--messages needs the path of a file; - reads standard input.")
     assert file is not None  # noqa: S101  # one of the two is there
     try:
         raw = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
@@ -71,8 +75,10 @@ def conversation(question: str | None, file: str | None) -> str | Sequence[Any]:
     except OSError as error:
         raise MessageError(f"{file} cannot be read: {error.strerror}. Check the path.") from error
     except (ValueError, RecursionError) as error:
+        why = {UnicodeDecodeError: "it is no UTF-8 text", RecursionError: "it is nested too deeply"}
         raise MessageError(
-            f"{file} is not JSON: {error}. Write a list of messages, as chat APIs take them."
+            f"{file} is not JSON: {why.get(type(error), error)}. "
+            "Write a list of messages, as chat APIs take them."
         ) from error
     if not isinstance(data, list):
         raise MessageError(f"{file} holds no list of messages. Begin with [ and a message.")
@@ -81,7 +87,8 @@ def conversation(question: str | None, file: str | None) -> str | Sequence[Any]:
 
 def table(rows: Sequence[Sequence[str]]) -> None:
     """Rows in aligned columns, the first row as a heading."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for number, row in enumerate(rows):
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        click.echo(click.style(line, bold=number == 0))
+        click.echo(line if number else click.style(line, bold=True))

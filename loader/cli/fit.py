@@ -82,9 +82,9 @@ def fit(device: str | None, image: Size, context: int | None, as_json: bool) -> 
 
 
 def _cards() -> list[Card]:
-    import registry
+    from registry.catalog import all_cards
 
-    return [registry.card(name) for name in registry.names()]
+    return all_cards().cards()
 
 
 def _fitted(card: Card, device: Device, image: Size, context: int | None) -> Capacity | str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-import registry
 from loader.cli.common import as_json, print_json, table
 from registry.cards import Card
+from registry.catalog import all_cards
 from registry.naming import fold
 
 
@@ -20,12 +20,14 @@ def list_models(part: str | None, as_json: bool) -> None:
     mlx-cards list
     mlx-cards list qwen
     """
-    cards = [registry.card(name) for name in registry.names() if fold(part or "") in fold(name)]
+    cards = [card for card in all_cards().cards() if fold(part or "") in fold(card.name)]
     if as_json:
         print_json([_row(card) for card in cards])
     elif cards:
-        heading = ("model", "parameters", "context", "quantizations")
-        table([heading, *(tuple(_cells(card)) for card in cards)])
+        heading = ("model", "parameters", "context", "status", "quantizations")
+        rows = [heading, *(_cells(card) for card in cards)]
+        stable = {row[3] for row in rows[1:]} == {""}
+        table([row[:3] + row[4:] for row in rows] if stable else rows)
         models, families = len(cards), len({card.id for card in cards})
         word = "family" if families == 1 else "families"
         click.echo(f"\n{models} model{'s' * (models != 1)} of {families} {word}")
@@ -41,18 +43,20 @@ def _row(card: Card) -> dict[str, object]:
         "family": card.id,
         "parameters": model.parameters,
         "context": model.context,
+        "status": card.status if model.status is None else model.status,
         "quantizations": list(model.quantizations),
     }
 
 
-def _cells(card: Card) -> list[str]:
+def _cells(card: Card) -> tuple[str, ...]:
     row = _row(card)
-    return [
+    return (
         card.name,
         _count(card.model.parameters) if card.model and card.model.parameters else "",
         "" if row["context"] is None else f"{row['context']:,}",
+        "" if row["status"] == "stable" else str(row["status"]),
         " ".join(card.model.quantizations if card.model else ()) or "-",
-    ]
+    )
 
 
 def _count(parameters: int) -> str:

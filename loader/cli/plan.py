@@ -126,7 +126,7 @@ def _check_target(show: str, images: tuple[str, ...]) -> None:
         )
     if Path(show).suffix.lower() not in _FORMATS:
         raise UnsupportedFeatureError(
-            f"{printable(show)} does not end like a picture that can be written. "
+            f"{printable(show) or repr(show)} does not end like a picture that can be written. "
             f"Choose a name that ends in {', '.join(_FORMATS)}."
         )
     try:

@@ -95,11 +95,10 @@ def prompt(
         data = {"name": card.name, "prompt": shown.text, "segments": segments, **tally.to_dict()}
         common.print_json({**data, "compare": others} if compare else data)
         return
-    if sys.stdout.isatty():
+    if sys.stdout is not None and sys.stdout.isatty():
         click.echo(_coloured(shown.segments, plans))
     else:
-        sys.stdout.write(shown.text)  # to the byte: no colours, no newline of ours
-        sys.stdout.flush()
+        click.echo(shown.text.encode("utf-8"), nl=False)  # to the byte: no colours, no newline of ours
     for line in (*tally.lines(), *_compared(rendered.text, others)):
         click.echo(line, err=True)
 

@@ -13,7 +13,7 @@ from registry import overlays
 from registry.catalog import CARDS
 from registry.extends import BaseError, whole, written
 from registry.naming import Target, fold, model_types, names_of
-from registry.reader import read_trusted
+from registry.reader import read
 from registry.validate import syntax
 from registry.validate.document import TOP, Document, Step
 from registry.validate.findings import Finding
@@ -72,7 +72,7 @@ class Names:
         for path in sorted(folder.glob("*.yaml")):
             if path.name not in but:
                 with contextlib.suppress(CardError):
-                    self._add(path, None, read_trusted(path))
+                    self._add(path, None, read(path))
 
     def _add(self, path: Path, shown: str | None, said: dict[str, Any]) -> None:
         uses = self._uses.setdefault(path.parent, [])

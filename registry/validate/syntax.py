@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from registry.reader import MAX_BYTES, MAX_DEPTH
+from registry.reader import MAX_BYTES, MAX_DEPTH, MAX_DIGITS, NUMBERS, raw
 from registry.validate.document import TOP, Document, Span, Step
 from registry.validate.findings import Edit, Finding
 
@@ -28,16 +28,16 @@ def read(path: Path, shown: str) -> tuple[Document, list[Finding]]:
     document = Document(path, shown)
     findings = list(_name(document))
     try:
-        raw = path.read_bytes()
-        if len(raw) > MAX_BYTES:
-            said = f"a card has at most {MAX_BYTES:,} bytes, this file has {len(raw):,}"
+        content = raw(path)
+        if len(content) > MAX_BYTES:
+            said = f"a card has at most {MAX_BYTES:,} bytes, this file has more"
             return document, [*findings, document.at("MC101", TOP, said, "Check that it is a card.")]
-        document.text = raw.decode("utf-8")
+        document.text = content.decode("utf-8")
     except OSError as error:
         said = f"the file cannot be read: {error.strerror}"
         return document, [*findings, document.at("MC101", TOP, said, "Check its name and its rights.")]
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
+        line = content.count(b"\n", 0, error.start) + 1
         said = "the file is not UTF-8 text"
         return document, [*findings, document.at("MC101", Span(line, 1, 2), said, "Save it as UTF-8.")]
     document.lines = _BREAK.split(document.text)
@@ -143,6 +143,10 @@ class _Builder:
         if node.tag == _STR:
             self._text(node, where)
             return node.value
+        if node.tag in NUMBERS and len(node.value) > MAX_DIGITS:
+            said = f"a number has at most {MAX_DIGITS} digits"
+            self._add("MC111", node, said, "Correct it, or quote it where it is meant as text.")
+            return None
         try:
             value = self._constructor.construct_object(node)
         except ValueError as error:
