@@ -14,6 +14,8 @@ from typing import Any
 import click
 import pytest
 
+import loader
+import registry
 from tests.command import Result, mlx_cards
 
 Run = Callable[..., Result]
@@ -113,3 +115,42 @@ def test_a_system_message_in_the_middle_says_where_a_family_takes_it(run: Run, t
         "Message 1 is a system message, and gemma3 takes one only at the start."
         in run("gemma3-4b", "--messages", str(file)).err
     )
+
+
+WEATHER = {"type": "function", "function": {"name": "weather", "description": "It rains, or not."}}
+
+
+def tools_in(folder: Path, tools: Any) -> str:
+    file = folder / "tools.json"
+    file.write_text(json.dumps(tools), encoding="utf-8")
+    return str(file)
+
+
+def test_tools_of_a_file_are_in_the_prompt_as_the_family_writes_them(run: Run, tmp_path: Path) -> None:
+    shown = run("qwen3-vl-8b", "-p", "Rain?", "--tools", tools_in(tmp_path, [WEATHER])).out
+    card = registry.card("qwen3-vl-8b")
+    assert shown == loader.render(card, [user("Rain?")], tools=[WEATHER]).text
+    assert '"name": "weather"' in shown
+
+
+@pytest.mark.parametrize(
+    ("model", "tools", "words"),
+    [
+        ("gemma3-4b", [WEATHER], "no tool calls of its own"),
+        ("qwen3-vl-8b", WEATHER, "no list of tools. Begin with [ and a tool."),
+        ("qwen3-vl-8b", [1], "Tool 0 is not the definition of a function."),
+    ],
+)
+def test_tools_that_cannot_be_said_are_refused(
+    model: str, tools: Any, words: str, run: Run, tmp_path: Path
+) -> None:
+    result = run(model, "-p", "Rain?", "--tools", tools_in(tmp_path, tools))
+    assert (result.code, result.out) == (1, "")
+    assert words in result.err
+
+
+def test_a_comparison_has_no_tools(run: Run, tmp_path: Path) -> None:
+    arguments = ("-p", "Rain?", "--tools", tools_in(tmp_path, [WEATHER]))
+    result = run("qwen3-vl-8b", *arguments, "--compare", "--checkpoint", str(tmp_path))
+    assert (result.code, result.out) == (2, "")
+    assert "--compare has no tools" in result.err

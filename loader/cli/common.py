@@ -66,9 +66,14 @@ def conversation(question: str | None, file: str | None) -> str | Sequence[Any]:
         raise click.UsageError("Give the question with -p TEXT or a conversation with --messages FILE.")
     if question is not None:
         return question
-    if file == "":
-        raise click.UsageError("--messages needs the path of a file; - reads standard input.")
     assert file is not None  # noqa: S101  # one of the two is there
+    return listed(file, "--messages", "messages")
+
+
+def listed(file: str, option: str, what: str) -> list[Any]:
+    """The JSON list in a file, `what` being listed there. Raises MessageError for anything else."""
+    if file == "":
+        raise click.UsageError(f"{option} needs the path of a file; - reads standard input.")
     try:
         raw = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
         data = json.loads(raw)
@@ -78,10 +83,10 @@ def conversation(question: str | None, file: str | None) -> str | Sequence[Any]:
         why = {UnicodeDecodeError: "it is no UTF-8 text", RecursionError: "it is nested too deeply"}
         raise MessageError(
             f"{file} is not JSON: {why.get(type(error), error)}. "
-            "Write a list of messages, as chat APIs take them."
+            f"Write a list of {what}, as chat APIs take them."
         ) from error
     if not isinstance(data, list):
-        raise MessageError(f"{file} holds no list of messages. Begin with [ and a message.")
+        raise MessageError(f"{file} holds no list of {what}. Begin with [ and a {what.removesuffix('s')}.")
     return data
 
 

@@ -31,6 +31,9 @@ _COLOURS = {"literal": "cyan", "image": "magenta", "text": None}
 @common.images
 @common.system
 @common.messages
+@click.option(
+    "--tools", "tools_file", metavar="FILE", help="Tools that the model may call: a JSON list of functions."
+)
 @common.detail
 @common.max_tokens
 @common.private
@@ -54,6 +57,7 @@ def prompt(
     images: tuple[str, ...],
     system: str | None,
     file: str | None,
+    tools_file: str | None,
     detail: Detail,
     max_image_tokens: int | None,
     allow_private_urls: bool,
@@ -76,9 +80,14 @@ def prompt(
     """
     if compare and checkpoint is None:
         raise click.UsageError("--compare needs the checkpoint to compare with: --checkpoint FOLDER.")
+    if compare and tools_file is not None:
+        raise click.UsageError(
+            "--compare has no tools: the others are asked without. Leave one out."
+        )
     card = registry.card(name)
     messages = conversation(common.conversation(question, file), len(images), system)
-    rendered = render(card, messages, continue_final_message=leave_open)
+    tools = None if tools_file is None else common.listed(tools_file, "--tools", "tools")
+    rendered = render(card, messages, tools=tools, continue_final_message=leave_open)
     sources = matched(rendered.images, images)
     plans = [
         plan_image(card, *_size(source, allow_private_urls), detail, max_image_tokens) for source in sources
