@@ -81,9 +81,7 @@ def prompt(
     if compare and checkpoint is None:
         raise click.UsageError("--compare needs the checkpoint to compare with: --checkpoint FOLDER.")
     if compare and tools_file is not None:
-        raise click.UsageError(
-            "--compare has no tools: the others are asked without. Leave one out."
-        )
+        raise click.UsageError("--compare has no tools: the others are asked without. Leave one out.")
     card = registry.card(name)
     messages = conversation(common.conversation(question, file), len(images), system)
     tools = None if tools_file is None else common.listed(tools_file, "--tools", "tools")
