@@ -8,12 +8,13 @@ it is `divide_to_patches` of models/inkling/processing_inkling.py, which resizes
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from typing import TYPE_CHECKING
 
 from loader.errors import ImageError
-from loader.resize.bounded import bounded
+from loader.resize.bounded import bounded, looked_at_twice
 from loader.resize.plan import Bounds, Geometry, Size
 
 if TYPE_CHECKING:
@@ -21,8 +22,18 @@ if TYPE_CHECKING:
 
 
 def patch_limit(parameters: PatchLimit, size: Size, bounds: Bounds) -> Geometry:
-    """One picture of whole tokens; a budget is kept by handing over a smaller picture."""
-    return bounded(functools.partial(_full, parameters), size, bounds)
+    """One picture of whole tokens; a budget is kept by handing over a smaller picture.
+
+    So is a limit of the sides that the model's own processor refuses to pass. Without any budget such an
+    image is refused as there.
+    """
+    plan = functools.partial(_full, parameters)
+    if parameters.overlong == "refuse" and bounds != Bounds():
+        shrinking = dataclasses.replace(parameters, overlong="shrink")
+        shrunk = bounded(functools.partial(_full, shrinking), size, bounds)
+        if (checked := looked_at_twice(plan, shrunk)).stays:
+            return checked
+    return bounded(plan, size, bounds)
 
 
 def _full(parameters: PatchLimit, size: Size) -> Geometry:
