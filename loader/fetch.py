@@ -95,8 +95,8 @@ class _TimedStream(io.RawIOBase):
         return self._sock.recv_into(buffer)
 
 
-def fetch(url: str, *, limits: Limits, allow_private: bool = False) -> bytes:
-    """Download an image's bytes; anything that stands in the way is an ImageError."""
+def fetch(url: str, *, limits: Limits, allow_private: bool = False, page: bool = False) -> bytes:
+    """Download an image's bytes, or a web `page`; anything that stands in the way is an ImageError."""
     what = describe_url(url)
     deadline = _Deadline(limits.download_seconds)
     try:
@@ -104,7 +104,7 @@ def fetch(url: str, *, limits: Limits, allow_private: bool = False) -> bytes:
         for _ in range(limits.max_redirects + 1):
             with _request(target, deadline, allow_private) as response:
                 if response.status not in _REDIRECTS:
-                    return _body(response, what, limits)
+                    return _body(response, what, limits, page)
                 url = urljoin(url, response.headers.get("Location", ""))
             target = _follow(target, url)
     except ImageError:
@@ -226,14 +226,14 @@ def _request(target: _Target, deadline: _Deadline, allow_private: bool) -> Itera
             yield response
 
 
-def _body(response: http.client.HTTPResponse, what: str, limits: Limits) -> bytes:
+def _body(response: http.client.HTTPResponse, what: str, limits: Limits, page: bool) -> bytes:
     if response.status != http.client.OK:
         reason = http.client.responses.get(response.status, "unknown status")
         raise ImageError(
             f"{what} was answered with {response.status} {reason} instead of an image. "
             "Check the address; if it needs a login, download it and pass the bytes."
         )
-    if response.headers.get_content_type() in _PAGES:
+    if not page and response.headers.get_content_type() in _PAGES:
         raise ImageError(
             f"{what} is a web page, not an image. "
             "Open it in a browser and copy the address of the image itself."

@@ -5,13 +5,14 @@ There is no card for it: the registry is for models that see. mlx-lm runs it.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from loader.answering import Answering, Messages, Prepared
 from loader.checkpoint.template import chat_template
-from loader.errors import CheckpointError, UnsupportedFeatureError
+from loader.errors import CheckpointError, MLXCardsError, UnsupportedFeatureError
 from loader.messages import Picture, conversation, read
 from loader.prompt.forgery import OnForgery, escape
 from loader.prompt.upstream import render_checkpoint
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len")
 """Where config.json has the positions that a model was made for."""
+
+
+_PROBE = "Be brief."
 
 
 class TextModel(Answering[TextBackend]):
@@ -48,8 +52,16 @@ class TextModel(Answering[TextBackend]):
     @property
     def context(self) -> int | None:
         """Positions that config.json states; None where it states none."""
-        stated = (self.checkpoint.config.get(key) for key in _CONTEXT_KEYS)
-        return next((number for number in stated if isinstance(number, int)), None)
+        return stated_context(self.checkpoint.config)
+
+    @functools.cached_property
+    def takes_system(self) -> bool:
+        """Whether the checkpoint's own template has a place for system text."""
+        told = {"role": "system", "content": _PROBE}, {"role": "user", "content": "Hello"}
+        try:
+            return _PROBE in render_checkpoint(None, self._template, told).text
+        except MLXCardsError:
+            return False
 
     def stream(
         self,
@@ -115,3 +127,10 @@ class TextModel(Answering[TextBackend]):
         if on_forgery == "escape" and self._backend.can_encode():
             return prompt, ()
         return escape(prompt, self._backend.control_tokens(prompt), on_forgery)
+
+
+def stated_context(config: Mapping[str, Any]) -> int | None:
+    """Positions that a config.json states for its language model; None where it states none."""
+    text = config.get("text_config")
+    stated = [part.get(key) for part in (text, config) if isinstance(part, Mapping) for key in _CONTEXT_KEYS]
+    return next((number for number in stated if isinstance(number, int)), None)

@@ -83,10 +83,10 @@ def _call(call: Any, what: str, i: int) -> ToolCall:
         )
     name = _name(function.get("name"), what, i)
     arguments = function.get("arguments")
-    if isinstance(arguments, str):
-        arguments = from_json(arguments) if arguments.strip() else {}
-    if arguments is None:
+    if arguments is None or (isinstance(arguments, str) and arguments.strip() in ("", "null")):
         arguments = {}
+    elif isinstance(arguments, str):
+        arguments = from_json(arguments)
     if not isinstance(arguments, Mapping) or not all(isinstance(key, str) for key in arguments):
         raise MessageError(
             f"{what} has arguments that are neither a map nor the JSON of one. Pass a map.", message=i

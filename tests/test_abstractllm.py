@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,15 @@ def test_capabilities_are_those_of_the_card(demo: Any) -> None:
     assert demo.get_model_limits() == {"input": 2048, "output": 2048}
 
 
+def test_limits_of_a_model_that_no_card_lists_are_those_of_its_configuration(
+    checkpoint: Callable[[str], Path],
+) -> None:
+    folder = checkpoint("qwen2.5-vl")
+    stated = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    context = stated["max_position_embeddings"]
+    assert llm(str(folder)).get_model_limits() == {"input": context, "output": 4096}
+
+
 @pytest.mark.parametrize("key", ["max_tokens", ModelParameter.MAX_TOKENS])
 def test_a_parameter_has_one_value_under_both_of_its_names(demo: Any, key: str, red: Path) -> None:
     try:
@@ -204,6 +214,11 @@ def test_a_parameter_has_one_value_under_both_of_its_names(demo: Any, key: str, 
 def test_a_call_overrides_the_configuration(demo: Any, red: Path) -> None:
     response = demo.generate(WHAT, files=[red], max_tokens=1)
     assert (response.content, response.finish_reason) == ("a", "length")
+
+
+def test_parameters_about_a_service_say_nothing_here(demo: Any, red: Path) -> None:
+    options = {"api_key": "x", "timeout": 30, ModelParameter.USER.value: "me", "max_retries": 2}
+    assert demo.generate(WHAT, files=[red], **options).content == "a red circle"
 
 
 def test_a_seed_repeats_what_was_sampled(demo: Any, red: Path) -> None:

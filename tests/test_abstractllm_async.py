@@ -145,6 +145,33 @@ def test_unloading_waits_for_the_answer_that_is_being_written(demo: Any) -> None
     assert provider.generate(WHAT, files=[circle("red")]).content == "a red circle"
 
 
+def test_calls_that_wait_while_a_model_is_unloaded_are_answered() -> None:
+    provider, answers = llm(), []
+
+    def ask(stream: bool) -> None:
+        for _ in range(2):
+            pieces = provider.generate(WHAT, files=[circle("red")], stream=stream)
+            answers.append("".join(piece.content for piece in pieces) if stream else pieces.content)
+
+    async def together() -> None:
+        async def read() -> None:
+            stream = await provider.generate_async(WHAT, files=[circle("red")], stream=True)
+            answers.append("".join([piece.content async for piece in stream]))
+
+        asked = [provider.generate_async(WHAT, files=[circle("red")]) for _ in range(3)]
+        answers.extend(answer.content for answer in await asyncio.gather(*asked))
+        await asyncio.gather(*(read() for _ in range(3)))
+
+    calls = [threading.Thread(target=ask, args=(stream,)) for stream in (False, True, False)]
+    calls.append(threading.Thread(target=lambda: asyncio.run(together())))
+    for call in calls:
+        call.start()
+    while any(call.is_alive() for call in calls):
+        provider.unload()
+        time.sleep(0.1)
+    assert answers == ["a red circle"] * 12
+
+
 def test_a_thread_cannot_unload_what_it_is_reading(endless: Any) -> None:
     stream = endless.generate("Hello", max_tokens=100, stream=True)
     next(stream)

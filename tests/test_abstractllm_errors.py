@@ -83,6 +83,16 @@ def test_a_number_that_is_no_use(demo: Any) -> None:
     refused(theirs.UnsupportedFeatureError, lambda: demo.generate("Hello", temperature=-1))
 
 
+def test_an_answer_of_no_length(demo: Any) -> None:
+    refused(theirs.UnsupportedFeatureError, lambda: demo.generate("Hello", max_tokens=0))
+
+
+@pytest.mark.parametrize("name", ["quantize", "cache_dir", "load_in_4bit", "revision"])
+def test_what_is_loaded_is_not_said_in_a_call(demo: Any, name: str) -> None:
+    error = refused(theirs.UnsupportedFeatureError, lambda: demo.generate("Hello", **{name: "4"}))
+    assert "create_llm" in str(error)
+
+
 def test_a_conversation_that_makes_no_sense(demo: Any) -> None:
     refused(theirs.InvalidRequestError, lambda: demo.generate(messages=[{"content": "Hello"}]))
     refused(theirs.InvalidRequestError, demo.generate)
@@ -130,6 +140,7 @@ def test_a_prompt_that_is_longer_than_allowed(demo: Any) -> None:
         error = refused(theirs.ContextWindowExceededError, lambda: demo.generate(WHAT, files=[circle("red")]))
         assert (error.context_window, error.content_length) == (30, 41)  # type: ignore[attr-defined]
         assert demo.generate("Hello").usage["completion_tokens"] <= 8
+        assert demo.generate(WHAT, files=[circle("red")], max_input_tokens=41).content == "a red circle"
     finally:
         demo.set_config(max_input_tokens=None, max_output_tokens=None, max_tokens=None)
 

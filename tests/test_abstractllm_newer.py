@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.packages import packages
 
-TESTS = ("", "_sessions", "_async", "_errors", "_tools")
+TESTS = ("", "_files", "_sessions", "_async", "_errors", "_tools")
 NEEDED = """
     jinja2 markupsafe pyyaml pygments annotated-types anyio certifi charset-normalizer click filelock fsspec
     h11 httpcore2 httpx2 huggingface-hub idna iniconfig mlx mlx-vlm numpy packaging pillow pluggy pydantic

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,6 +103,24 @@ def test_what_cannot_be_told_apart_is_refused_and_never_guessed(demo: Any) -> No
     messages = [*history, {"role": "assistant", "content": copied}, {"role": "user", "content": WHERE}]
     with pytest.raises(UnsupportedFeatureError, match="which of them is meant"):
         demo.generate(WHERE, messages=messages)
+
+
+@pytest.mark.parametrize("limit", ["HELD", "REMEMBERED"])
+def test_images_of_old_conversations_are_let_go_and_then_never_left_out_unsaid(
+    demo: Any, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(f"loader.abstractllm.history.{limit}", 1)
+    old, new = session(demo), session(demo)
+    image = circle("red")
+    kept = weakref.ref(image)
+    old.generate("What is it, then?", files=[image])
+    del image
+    assert new.generate(WHAT, files=[square("blue")]).content == "a blue square"
+    gc.collect()
+    assert kept() is None
+    assert new.generate(FIRST).content == "a blue square"
+    with pytest.raises(UnsupportedFeatureError, match="remembered no longer"):
+        old.generate(WHERE, enable_retry=False)
 
 
 def test_a_conversation_that_was_never_led_here_has_no_images(demo: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from abstractllm.enums import ModelCapability
-from abstractllm.exceptions import ModelLoadingError, UnsupportedFeatureError
+from abstractllm.exceptions import InvalidRequestError, ModelLoadingError, UnsupportedFeatureError
 
 from tests import smollm
 from tests.abstractllm_sessions import circle, llm, session
@@ -109,12 +109,53 @@ def test_unloading_and_loading_again_gives_the_same_answer(folder: Path) -> None
     assert provider.generate(QUESTION).content == answer
 
 
-def test_a_checkpoint_without_a_template_is_refused(folder: Path, tmp_path: Path) -> None:
+def with_template(folder: Path, into: Path, template: str | None) -> str:
+    """The same checkpoint with another chat template."""
     for file in folder.iterdir():
-        (tmp_path / file.name).symlink_to(file)
+        (into / file.name).symlink_to(file)
     settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    del settings["chat_template"]
-    (tmp_path / "tokenizer_config.json").unlink()
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    settings["chat_template"] = template
+    (into / "tokenizer_config.json").unlink()
+    (into / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    return str(into)
+
+
+def test_a_checkpoint_without_a_template_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelLoadingError, match="no chat template"):
-        llm(str(tmp_path))
+        llm(with_template(folder, tmp_path, None))
+
+
+STRICT = (
+    "{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Roles must alternate') }}{% endif %}[{{ message['content'] }}]{% endfor %}"
+)
+"""Refuses system text, and users who speak twice, as templates of Mistral and Gemma do."""
+
+
+@pytest.fixture(scope="module")
+def strict(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return llm(with_template(folder, tmp_path_factory.mktemp("strict"), STRICT), max_tokens=1)
+
+
+def test_its_own_template_says_whether_it_takes_system_text_and_tools(model: Any, strict: Any) -> None:
+    for provider, takes in ((model, True), (strict, False)):
+        capabilities = provider.get_capabilities()
+        assert capabilities[ModelCapability.SYSTEM_PROMPT] is takes
+        assert capabilities[ModelCapability.TOOL_USE] is takes
+    with pytest.raises(InvalidRequestError, match="Roles must alternate"):
+        strict.generate(QUESTION, "Be brief.")
+    with pytest.raises(UnsupportedFeatureError, match="no place for system text") as caught:
+        strict.generate(QUESTION, tools=[{"name": "look", "description": "", "parameters": {}}])
+    assert caught.value.feature == "tools"
+
+
+def test_messages_in_a_row_are_one_only_where_its_template_refuses_them(model: Any, strict: Any) -> None:
+    messages = [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]
+    assert strict.generate(messages=messages).raw_response.prompt == "[a\n\nb]"
+    assert "user\na<|im_end|>\n" in model.generate(messages=messages, max_tokens=1).raw_response.prompt
+
+
+def test_tools_are_described_to_it_in_words(model: Any) -> None:
+    tool = {"name": "look", "description": "Looks again.", "parameters": {}}
+    response = model.generate(QUESTION, tools=[tool], max_tokens=1)
+    assert "Looks again." in response.raw_response.prompt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 from abstractllm.enums import ModelCapability
-from abstractllm.exceptions import InvalidRequestError
+from abstractllm.exceptions import InvalidRequestError, UnsupportedFeatureError
 from abstractllm.tools import ToolDefinition
 
 from tests.abstractllm_sessions import circle, llm, session
@@ -193,3 +194,106 @@ def test_other_families_are_told_of_tools_in_words_beside_an_image(
     assert "Looks again." in prompt
     assert "You may call one or more functions to assist" not in prompt
     assert prompt.count(IMAGE) == 1
+
+
+@pytest.fixture(scope="module")
+def described(checkpoint: Callable[[str], Path]) -> Any:
+    """A model of a family whose tools AbstractLLM describes in words."""
+    return llm(str(checkpoint("qwen2.5-vl")), max_tokens=2)
+
+
+@pytest.mark.parametrize("tool", [{"type": "function", "function": DEFINED}, ToolDefinition(**DEFINED)])
+def test_in_words_too_all_forms_of_a_tool_mean_the_same(described: Any, look: Any, tool: Any) -> None:
+    expected = prompt_of(described.generate("Hi", tools=[look]))
+    assert '"name": "look"' in expected
+    assert prompt_of(described.generate("Hi", tools=[tool])) == expected
+
+
+def test_one_tool_needs_no_list(caller: Any, described: Any, look: Any) -> None:
+    for provider in (caller, described):
+        expected = prompt_of(provider.generate("Hi", tools=[look]))
+        assert prompt_of(provider.generate("Hi", tools=look)) == expected
+        assert prompt_of(provider.generate("Hi", tools=DEFINED)) == expected
+
+
+@pytest.mark.parametrize(
+    "tool", [3, None, {}, functools.partial(print, "a"), lambda what: what, {"name": "a b"}]
+)
+def test_a_tool_that_cannot_be_described_is_refused_in_both_forms(
+    caller: Any, described: Any, tool: Any
+) -> None:
+    for provider in (caller, described):
+        with pytest.raises(InvalidRequestError, match="Tool 0"):
+            provider.generate("Hi", tools=[tool])
+
+
+def test_a_choice_of_tools_is_kept_or_refused(caller: Any, look: Any) -> None:
+    assert caller.generate("Hi", tools=[look], tool_choice="auto").has_tool_calls()
+    response = caller.generate("Hi", tools=[look], tool_choice="none")
+    assert "<tools>" not in prompt_of(response)
+    assert not response.has_tool_calls()
+    with pytest.raises(UnsupportedFeatureError, match="cannot be made to call"):
+        caller.generate("Hi", tools=[look], tool_choice="required")
+
+
+def test_tools_may_be_configured(checkpoint: Callable[[str], Path], look: Any) -> None:
+    provider = llm(str(checkpoint("qwen3-vl")), max_tokens=2, tools=[look])
+    assert "Looks again." in prompt_of(provider.generate("Hi"))
+    assert "Looks again." not in prompt_of(provider.generate("Hi", tools=[]))
+
+
+def test_several_calls_of_one_answer_come_in_order(
+    look: Any, checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    said = f"{CALL}\n{CALL.replace('red', 'blue')}"
+    twice = llm(str(answering(checkpoint("qwen3-vl"), tmp_path / "twice", said)), max_tokens=8)
+    found = twice.generate("Hi", tools=[look]).tool_calls.tool_calls
+    assert [call.arguments["what"] for call in found] == ["red", "blue"]
+    assert found[0].id != found[1].id
+
+
+def test_a_call_that_is_malformed_stays_text(
+    look: Any, checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    said = CALL.replace('"red"', "")
+    broken = llm(str(answering(checkpoint("qwen3-vl"), tmp_path / "broken", said)), max_tokens=8)
+    response = broken.generate("Hi", tools=[look])
+    assert (response.content, response.tool_calls) == (said, None)
+
+
+def photographed(result: Any) -> list[dict[str, Any]]:
+    """A conversation in which a tool was called."""
+    called = {"id": "1", "type": "function", "function": {"name": "photo", "arguments": "{}"}}
+    return [
+        {"role": "user", "content": "Which?"},
+        {"role": "assistant", "content": None, "tool_calls": [called]},
+        {"role": "tool", "tool_call_id": "1", "content": result},
+    ]
+
+
+def test_an_image_that_a_tool_returns_is_seen(caller: Any, described: Any) -> None:
+    messages = photographed([{"type": "image", "image": circle("red")}, {"type": "text", "text": "Here."}])
+    native, in_words = caller.generate(messages=messages), described.generate(messages=messages)
+    assert native.usage["image_tokens"] == 64
+    assert f"<tool_response>\n{IMAGE}Here.\n</tool_response>" in prompt_of(native)
+    assert in_words.usage["image_tokens"] == 36
+    assert f"<|im_start|>user\n[Tool Result: photo]\n{IMAGE}Here.<|im_end|>" in prompt_of(in_words)
+
+
+def test_a_call_stands_before_its_result_in_words_too(described: Any) -> None:
+    prompt = prompt_of(described.generate(messages=photographed("Here.")))
+    said = '<|im_start|>assistant\n{"name": "photo", "arguments": {}}<|im_end|>\n<|im_start|>user\n'
+    assert f"{said}[Tool Result: photo]\nHere.<|im_end|>" in prompt
+
+
+@pytest.mark.parametrize("result", [0, False, {"a": 1}])
+def test_a_result_that_is_no_text_is_written_out(caller: Any, described: Any, result: Any) -> None:
+    assert f"<tool_response>\n{result}\n" in prompt_of(caller.generate(messages=photographed(result)))
+    assert f"[Tool Result: photo]\n{result}<" in prompt_of(described.generate(messages=photographed(result)))
+
+
+def test_arguments_that_are_no_json_are_refused_and_not_left_out(caller: Any) -> None:
+    messages = photographed("Here.")
+    messages[1]["tool_calls"][0]["function"]["arguments"] = '{"what": '
+    with pytest.raises(InvalidRequestError, match="neither a map nor the JSON"):
+        caller.generate(messages=messages)

@@ -8,21 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 from abstractllm.enums import ModelParameter
 from abstractllm.exceptions import ContextWindowExceededError
+from abstractllm.tools import ToolDefinition
 
 from loader.abstractllm import media, settings
 from loader.abstractllm.failures import PROVIDER, translated
-from loader.abstractllm.tools import definitions
+from loader.abstractllm.tools import chosen, definitions, in_words
 from loader.abstractllm.turns import Conversation, alternating, converse, system_of
+from loader.errors import MessageError
 from loader.model import VisionModel
+from loader.text_model import TextModel, stated_context
 
 if TYPE_CHECKING:
     from loader.abstractllm.history import History
     from loader.answering import Prepared
     from loader.stream import Stream
-    from loader.text_model import TextModel
     from registry.cards import Card
 
-AddTools = Callable[[Sequence[Any], str | None], str | None]
+AddTools = Callable[[list[ToolDefinition], str | None], str | None]
 """Tools and a system prompt to a system prompt that describes the tools."""
 
 
@@ -32,8 +34,8 @@ class Call:
 
     prompt: str | None
     system: str | None
-    files: Sequence[Any] | None
-    tools: Sequence[Any] | None
+    files: Sequence[Any]
+    tools: Any
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -41,6 +43,7 @@ class Call:
 class Asked:
     """A call, ready: its stream only has to be read."""
 
+    desk: Desk
     stream: Stream
     prompt: str
     """As the model is given it, placeholders not expanded."""
@@ -65,24 +68,27 @@ class Desk:
         options = settings.plain(call.options)
         options.pop("model", None)  # a session says it once more
         messages = options.pop("messages", None)
+        tools = call.tools if call.tools is not None else self.config.get_param(ModelParameter.TOOLS)
+        tools = chosen(tools, settings.of_call(self.config, options, "tool_choice"))
         asked = call.prompt or ""
         prompt, found = media.references(asked)
-        files = [*(call.files or ()), *settings.images(self.config, options), *found]
-        read = media.read(files)
+        files = [*call.files, *settings.images(self.config, options), *found]
+        private = options.get("allow_private_urls", self.config.get_param("allow_private_urls"))
+        read = media.read(files, allow_private_urls=bool(private))
         with translated("vision" if read.images else "generation", self.name):
             conversation = converse(
                 self.history,
                 messages,
                 asked=asked,
                 prompt=prompt,
-                system=self._system(call, messages),
+                system=self._system(call.system, tools, messages),
                 files=files,
                 media=read,
                 own_tools=self.own_tools is not None,
             )
-            if call.tools and self.own_tools is not None:
-                options["tools"] = definitions(call.tools)
-            return self._prepared(conversation, read.detail, options, tools=bool(call.tools))
+            if tools and self.own_tools is not None:
+                options["tools"] = definitions(tools)
+            return self._prepared(conversation, read.detail, options, tools=bool(tools))
 
     @property
     def own_tools(self) -> Card | None:
@@ -90,19 +96,21 @@ class Desk:
         model = self.model
         return model.card if isinstance(model, VisionModel) and model.can_write_tools else None
 
-    def _system(self, call: Call, messages: Any) -> str | None:
+    def _system(self, asked: str | None, tools: Any, messages: Any) -> str | None:
         """The system text that the call sets; None leaves that of the messages."""
         own = system_of(messages)
-        system = call.system or (self.config.get_param(ModelParameter.SYSTEM_PROMPT) if own is None else None)
-        in_words = call.tools if self.own_tools is None else None
-        return self.add_tools(in_words, system or own) if in_words else system
+        system = asked or (self.config.get_param(ModelParameter.SYSTEM_PROMPT) if own is None else None)
+        if not tools or self.own_tools is not None:
+            return system
+        return self.add_tools(in_words(tools), system or own)
 
     def _prepared(
         self, conversation: Conversation, detail: str | None, options: dict[str, Any], *, tools: bool
     ) -> Asked:
         model, config = self.model, self.config
         most = settings.max_tokens(config, options)
-        sampling = settings.sampling(config, options, most or settings.MAX_TOKENS)
+        longest = settings.of_call(config, options, "max_input_tokens")
+        sampling = settings.sampling(config, options, settings.MAX_TOKENS if most is None else most)
         for name in settings.ASKING:
             if (value := config.get_param(name)) is not None:
                 options.setdefault(name, value)
@@ -115,23 +123,12 @@ class Desk:
         else:
             for name in settings.OF_CARDS:
                 options.pop(name, None)
-        prepared = model.prepare(messages, **options)
-        self._check_length(prepared)
+        prepared = prepare(model, messages, options)
+        _check_length(prepared, longest)
         if most is None and (left := self._left(prepared)) is not None:
             sampling = settings.shortened(sampling, left)
         stream = model.answer(prepared, sampling)
-        return Asked(stream, prepared.prompt.text, conversation, tools, self.own_tools)
-
-    def _check_length(self, prepared: Prepared) -> None:
-        limit, length = self.config.get_param(ModelParameter.MAX_INPUT_TOKENS), prepared.inputs.prompt_tokens
-        if limit is not None and length > limit:
-            raise ContextWindowExceededError(
-                limit,
-                length,
-                f"The prompt takes {length:,} positions, and max_input_tokens allows {limit:,}. "
-                "Shorten it, or use fewer or smaller images (max_image_tokens=).",
-                PROVIDER,
-            )
+        return Asked(self, stream, prepared.prompt.text, conversation, tools, self.own_tools)
 
     def _left(self, prepared: Prepared) -> int | None:
         """Positions that the context leaves to the answer; None where the context is not known."""
@@ -139,8 +136,35 @@ class Desk:
         return None if context is None else max(1, context - prepared.inputs.prompt_tokens)
 
 
+def prepare(
+    model: VisionModel | TextModel, messages: list[dict[str, Any]], options: dict[str, Any]
+) -> Prepared:
+    """As `model.prepare`. A user's messages in a row are one where a text model's template refuses them."""
+    try:
+        return model.prepare(messages, **options)
+    except MessageError:
+        merged = alternating(messages)
+        if isinstance(model, VisionModel) or merged == messages:
+            raise
+        return model.prepare(merged, **options)
+
+
+def _check_length(prepared: Prepared, longest: int | None) -> None:
+    length = prepared.inputs.prompt_tokens
+    if longest is not None and length > longest:
+        raise ContextWindowExceededError(
+            longest,
+            length,
+            f"The prompt takes {length:,} positions, and max_input_tokens allows {longest:,}. "
+            "Shorten it, or use fewer or smaller images (max_image_tokens=).",
+            PROVIDER,
+        )
+
+
 def context_of(model: VisionModel | TextModel) -> int | None:
     """Positions that a model was made for, None where that is not known."""
     if isinstance(model, VisionModel):
-        return model.card.model.context if model.card.model else None
+        if model.card.model is not None and model.card.model.context is not None:
+            return model.card.model.context
+        return stated_context(model.checkpoint.config)
     return model.context

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from abstractllm.session import UnifiedGenerationHelpers
@@ -21,8 +22,12 @@ from loader.tools import ToolCall
 
 Messages = Sequence[Mapping[str, Any]]
 _WITHOUT_CALLS = UnifiedGenerationHelpers(None)._filter_tool_call_markup
+ANSWERS = 4096
+"""Answers that are known again."""
 REMEMBERED = 256
-"""Answers that are remembered. Paths and references to images are kept, not pixels of our own."""
+"""Of them, those whose files are remembered: paths, and references to images, not pixels of our own."""
+HELD = 1 << 30
+"""Bytes of images that are kept in memory so; the files of the last answer are kept, however large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,8 @@ class Record:
     """By the index of their message."""
     calls: tuple[ToolCall, ...] = ()
     """Tools that it calls in the family's own form."""
+    forgotten: bool = False
+    """Whether there were turns with files, which are remembered no longer."""
 
 
 class History:
@@ -54,14 +61,15 @@ class History:
     """
 
     def __init__(self) -> None:
-        self._records: deque[tuple[str, Record]] = deque(maxlen=REMEMBERED)
+        self._records: deque[tuple[str, Record]] = deque(maxlen=ANSWERS)
+        self._noting = threading.Lock()
 
     def remember(
         self, messages: Messages, answer: str, turns: Mapping[int, Turn], *, tools: bool = False
     ) -> None:
         """Note what stood where when `messages` got this `answer`; also that there were no files."""
         kept = _WITHOUT_CALLS(answer) if tools else answer
-        self._records.append((_keys(messages)[-1], Record(answer, kept.strip(), dict(turns))))
+        self._note(messages, Record(answer, kept.strip(), dict(turns)))
 
     def remember_calls(
         self,
@@ -73,7 +81,25 @@ class History:
         calls: tuple[ToolCall, ...],
     ) -> None:
         """Note an answer that calls tools: its words, and its whole text."""
-        self._records.append((_keys(messages)[-1], Record(answer, text.strip(), dict(turns), calls)))
+        self._note(messages, Record(answer, text.strip(), dict(turns), calls))
+
+    def _note(self, messages: Messages, record: Record) -> None:
+        key = _keys(messages)[-1]
+        with self._noting:
+            self._records.append((key, record))
+            self._forget()
+
+    def _forget(self) -> None:
+        """Let go of what older answers hold beyond the limits."""
+        seen: set[int] = set()
+        held, last = 0, len(self._records) - 1
+        for place in range(last, -1, -1):
+            key, record = self._records[place]
+            if record.forgotten:
+                return  # and so are all before it
+            held += sum(_bytes(turn, seen) for turn in record.turns.values())
+            if record.turns and place < last and (held > HELD or last - place >= REMEMBERED):
+                self._records[place] = key, replace(record, turns={}, forgotten=True)
 
     def calls(self, messages: Messages) -> dict[int, tuple[str, tuple[ToolCall, ...]]]:
         """The words and calls of those answers in a conversation that called tools, by their index."""
@@ -91,7 +117,8 @@ class History:
     def turns(self, messages: Messages) -> dict[int, Turn]:
         """What earlier turns of a conversation held, by the index of their message.
 
-        Raises UnsupportedFeatureError where two conversations of the same words were about different files.
+        Raises UnsupportedFeatureError where two conversations of the same words were about different files,
+        or where they are remembered no longer.
         """
         keys, records = _keys(messages), list(self._records)
         for end in range(len(messages) - 1, 0, -1):
@@ -120,13 +147,18 @@ class History:
 def _only(known: Sequence[Record], answer: Any) -> Record:
     """The record that is meant: of several the one whose answer is this very object."""
     for record in known:
-        if record.answer is answer:
+        if record.answer is answer and not record.forgotten:
             return record
     first, *others = known
-    if any(not _same_turns(first.turns, other.turns) for other in others):
+    if any(first.forgotten != it.forgotten or not _same_turns(first.turns, it.turns) for it in others):
         raise UnsupportedFeatureError(
             "Two conversations of the same words were about different files, so which of them is meant is "
             "not known. Give the images in messages= as parts, or say the second conversation in other words."
+        )
+    if first.forgotten:
+        raise UnsupportedFeatureError(
+            "The files of this conversation are remembered no longer, as too many, or too large ones, came "
+            "after them. Give the images in messages= as parts."
         )
     return first
 
@@ -146,6 +178,23 @@ def _equal(one: Any, other: Any) -> bool:
     if hasattr(one, "__array_interface__") and hasattr(one, "tobytes"):  # arrays, and Pillow's images
         return _form(one) == _form(other) and bool(one.tobytes() == other.tobytes())
     return isinstance(one, str | bytes | os.PathLike) and one == other
+
+
+def _bytes(turn: Turn, seen: set[int]) -> int:
+    """What a turn keeps in memory, but for what was `seen` before."""
+    parts = turn.content if isinstance(turn.content, list) else []
+    sources = [*turn.files, *(part.get("image") for part in parts if isinstance(part, Mapping))]
+    new = {id(source): source for source in sources if id(source) not in seen}
+    seen |= new.keys()
+    return sum(map(_weight, new.values()))
+
+
+def _weight(source: Any) -> int:
+    if isinstance(source, str | bytes | bytearray):
+        return len(source)
+    if hasattr(source, "getbands"):  # Pillow's images
+        return int(source.width * source.height * len(source.getbands()))
+    return int(getattr(source, "nbytes", 0))
 
 
 def _form(pixels: Any) -> tuple[Any, ...]:

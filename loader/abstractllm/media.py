@@ -11,7 +11,7 @@ import glob
 import mimetypes
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MappingView, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ from abstractllm.media.factory import MediaFactory
 from abstractllm.media.interface import MediaInput
 
 from loader.abstractllm.failures import PROVIDER
-from loader.source import describe, is_data_uri, scheme_of
+from loader.errors import ImageError
+from loader.fetch import fetch
+from loader.source import Limits, describe, is_data_uri, scheme_of
 
 _REFERENCE = re.compile(r"(?<!\w)@(\S+)")
 _PUNCTUATION = ".,;:!?)]}>\"'"
@@ -92,7 +94,15 @@ def _missing(name: str) -> FileProcessingError | ImageProcessingError:
     return FileProcessingError(text, PROVIDER, file_path=name)
 
 
-def read(files: Iterable[Any]) -> Media:
+def listed(files: Any) -> list[Any]:
+    """One file or several, as a list. Much that is one file could be iterated over: a name, bytes, pixels."""
+    if files is None:
+        return []
+    several = isinstance(files, list | tuple | Set | Iterator | MappingView) and not hasattr(files, "read")
+    return list(files) if several else [files]
+
+
+def read(files: Iterable[Any], *, allow_private_urls: bool = False) -> Media:
     """What each file is. A file whose kind nobody knows is taken for an image, whose opening says more.
 
     Raises FileProcessingError for a text that cannot be read, ImageProcessingError for a dictionary that
@@ -107,7 +117,7 @@ def read(files: Iterable[Any]) -> Media:
             images.append(_source(medium.source))
             levels.append(medium.detail_level)
         else:
-            texts.append(_written(medium))
+            texts.append(_written(medium, allow_private_urls))
     level = next((level for level in _DETAILS if level in levels), None)
     return Media(tuple(images), "".join(texts), level)
 
@@ -119,7 +129,7 @@ def _medium(file: Any) -> Any:
     if isinstance(file, Mapping):
         return _described(file)
     if not isinstance(file, str | os.PathLike):
-        return file.read() if hasattr(file, "read") else file  # a session asks about it again later
+        return _content(file) if hasattr(file, "read") else file
     text = os.fspath(file)
     if isinstance(text, bytes) or is_data_uri(text):
         return text
@@ -130,6 +140,22 @@ def _medium(file: Any) -> Any:
         return MediaFactory.from_source(file)
     except ValueError:
         return MediaFactory.from_source(file, "text") if known and _kind(text) == "text" else text
+
+
+def _content(file: Any) -> Any:
+    """What an open file holds, which is left where it was: a session hands it over again later."""
+    begin = file.tell() if hasattr(file, "seekable") and file.seekable() else None
+    content = file.read()
+    if begin is not None:
+        file.seek(begin)
+    if isinstance(content, str):
+        raise FileProcessingError(
+            f"{describe(file)} was opened as text, so of what kind it is is not known. "
+            "Pass its path; an image may also be opened with 'rb'.",
+            PROVIDER,
+            file_path=str(getattr(file, "name", "")),
+        )
+    return content
 
 
 def _described(file: Mapping[str, Any]) -> Any:
@@ -153,12 +179,15 @@ def _source(source: Any) -> Any:
     if is_data_uri(text) or scheme_of(text) or (len(text) < _LONGEST_NAME and Path(text).exists()):
         return text
     try:
-        return base64.b64decode(text, validate=True) or text
+        return base64.b64decode("".join(text.split()), validate=True) or text
     except binascii.Error:
         return text  # opening it says what is wrong
 
 
-def _written(medium: MediaInput) -> str:
+def _written(medium: MediaInput, allow_private_urls: bool) -> str:
+    url = str(medium.source)
+    if url.startswith(("http://", "https://")) and medium._cached_content is None:
+        medium._cached_content = _downloaded(url, medium, allow_private_urls)
     try:
         return str(medium.to_provider_format(_AS_TEXT))
     except Exception as error:  # AbstractLLM raises Exception itself
@@ -169,4 +198,25 @@ def _written(medium: MediaInput) -> str:
             error,
             file_path=str(medium.source),
             file_type=medium.media_type,
+        ) from error
+
+
+def _downloaded(url: str, medium: MediaInput, allow_private_urls: bool) -> str:
+    """A text behind a URL, with the care that images get: AbstractLLM would follow it anywhere."""
+    try:
+        body = fetch(url, limits=Limits(), allow_private=allow_private_urls, page=True)
+        return body.decode(medium.encoding)
+    except ImageError as error:
+        raise FileProcessingError(
+            f"A text could not be fetched: {error} A text may also be downloaded and passed as a file.",
+            PROVIDER,
+            error,
+            file_path=url,
+        ) from error
+    except (UnicodeDecodeError, LookupError) as error:
+        raise FileProcessingError(
+            f"{describe(url)} cannot be read: {error}. Check that it is text in {medium.encoding}.",
+            PROVIDER,
+            error,
+            file_path=url,
         ) from error

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from abstractllm.enums import ModelCapability, ModelParameter
-from abstractllm.exceptions import ModelLoadingError
+from abstractllm.exceptions import ModelLoadingError, UnsupportedFeatureError
 from abstractllm.providers.base import BaseProvider
-from abstractllm.tools import UniversalToolHandler
+from abstractllm.tools import ToolDefinition, UniversalToolHandler
 
 from loader.abstractllm import settings
 from loader.abstractllm.asking import Asked, Call, Desk, context_of
 from loader.abstractllm.failures import PROVIDER, translated
 from loader.abstractllm.history import History
+from loader.abstractllm.media import listed
 from loader.abstractllm.models import open_model
 from loader.abstractllm.reply import chunk, reply
 from loader.abstractllm.tools import calls
 from loader.calls import read_answer
+from loader.errors import UnsupportedFeatureError as UnsupportedHere
 from loader.model import VisionModel
 from loader.stream import AsyncStream
 
@@ -27,8 +30,9 @@ if TYPE_CHECKING:
 
     from loader.response import Response
     from loader.stream import Stream
+    from loader.text_model import TextModel
 
-Files = Sequence[Any]
+Files = Any
 Tools = Sequence[Mapping[str, Any] | Callable[..., Any]]
 
 
@@ -79,13 +83,9 @@ class MLXProvider(BaseProvider):  # type: ignore[misc]
         Raises AbstractLLM's ImageProcessingError, FileProcessingError, UnsupportedFeatureError,
         InvalidRequestError, ContextWindowExceededError and GenerationError, and MemoryError.
         """
-        asked = self._ask(Call(prompt, system_prompt, files, tools, kwargs))
-        if stream:
-            return self._pieces(asked)
-        with translated("generation", self._name):
-            for _ in asked.stream:
-                pass
-            return self._reply(asked, asked.stream.response)
+        call = Call(prompt, system_prompt, listed(files), tools, kwargs)
+        pieces = self._pieces(self._ask(call), call, stream=stream)
+        return pieces if stream else next(pieces)
 
     _generate_impl = generate
 
@@ -99,36 +99,59 @@ class MLXProvider(BaseProvider):  # type: ignore[misc]
         **kwargs: Any,
     ) -> GenerateResponse | AsyncGenerator[GenerateResponse, None]:
         """As `generate`, in a thread. A cancelled task stops the model, and so does a closed stream."""
-        call = Call(prompt, system_prompt, files, tools, kwargs)
+        pieces = self._pieces_async(Call(prompt, system_prompt, listed(files), tools, kwargs), stream=stream)
         if stream:
-            return self._pieces_async(call)
+            return pieces
+        async with contextlib.aclosing(pieces):
+            return await anext(pieces)
+
+    def _pieces(self, asked: Asked, call: Call, *, stream: bool) -> Generator[GenerateResponse, None, None]:
+        """The answer piece by piece and its end, or with `stream` off the whole of it."""
+        with translated("generation", self._name):
+            try:
+                with asked.stream as pieces:
+                    for text in pieces:
+                        if stream:
+                            yield chunk(text, self._name)
+                    end = self._reply(asked, pieces.response, last=stream)
+            except UnsupportedHere:
+                if asked.desk is self._desk:
+                    raise
+                # Unloaded before its turn came.
+                yield from self._pieces(self._ask(call), call, stream=stream)
+            else:
+                yield end
+
+    async def _pieces_async(self, call: Call, *, stream: bool) -> AsyncGenerator[GenerateResponse, None]:
+        """As `_pieces`."""
         begun: list[Asked] = []
         with translated("generation", self._name):
-            async with AsyncStream(lambda: self._begin(call, begun)) as pieces:
-                async for _ in pieces:
-                    pass
-            return self._reply(begun[0], pieces.response)
-
-    def _pieces(self, asked: Asked) -> Generator[GenerateResponse, None, None]:
-        with translated("generation", self._name), asked.stream as pieces:
-            for text in pieces:
-                yield chunk(text, self._name)
-            yield self._reply(asked, pieces.response, last=True)
-
-    async def _pieces_async(self, call: Call) -> AsyncGenerator[GenerateResponse, None]:
-        begun: list[Asked] = []
-        with translated("generation", self._name):
-            async with AsyncStream(lambda: self._begin(call, begun)) as pieces:
-                async for text in pieces:
-                    yield chunk(text, self._name)
-                yield self._reply(begun[0], pieces.response, last=True)
+            try:
+                async with AsyncStream(lambda: self._begin(call, begun)) as pieces:
+                    async for text in pieces:
+                        if stream:
+                            yield chunk(text, self._name)
+                    end = self._reply(begun[0], pieces.response, last=stream)
+            except UnsupportedHere:
+                if not begun or begun[0].desk is self._desk:
+                    raise
+                async for piece in self._pieces_async(call, stream=stream):
+                    yield piece
+            else:
+                yield end
 
     def _begin(self, call: Call, begun: list[Asked]) -> Stream:
         begun.append(self._ask(call))
         return begun[0].stream
 
     def _ask(self, call: Call) -> Asked:
-        asked = self._ready().ask(call)
+        desk = self._ready()
+        try:
+            asked = desk.ask(call)
+        except UnsupportedFeatureError:
+            if desk is self._desk:
+                raise
+            return self._ask(call)  # unloaded in the meantime
         self._capture_verbatim_context(asked.prompt)
         return asked
 
@@ -152,7 +175,7 @@ class MLXProvider(BaseProvider):  # type: ignore[misc]
         desk = self._ready()
         model, native = desk.model, desk.own_tools is not None
         vision = isinstance(model, VisionModel) and model.card.image is not None
-        system = not isinstance(model, VisionModel) or _takes_system(model)
+        system = _takes_system(model)
         return {
             ModelCapability.STREAMING: True,
             ModelCapability.MAX_TOKENS: settings.max_tokens(self.config_manager, {}) or settings.MAX_TOKENS,
@@ -191,10 +214,15 @@ class MLXProvider(BaseProvider):  # type: ignore[misc]
             return self._desk
 
     def _close(self) -> None:
-        if self._desk is not None:
-            with translated("unloading", self._desk.name):
-                self._desk.model.close()
-        self._desk = self._tool_handler = None
+        desk, self._desk = self._desk, None  # at once: a call that finds its model closed looks here
+        if desk is not None:
+            try:
+                with translated("unloading", desk.name):
+                    desk.model.close()
+            except UnsupportedFeatureError:
+                self._desk = desk
+                raise
+        self._tool_handler = None
 
     @property
     def _name(self) -> str:
@@ -205,8 +233,15 @@ class MLXProvider(BaseProvider):  # type: ignore[misc]
             )
         return str(name)
 
-    def _with_tools(self, tools: Sequence[Any], system: str | None) -> str | None:
-        enhanced: str | None = self._prepare_tool_context(list(tools), system)[0]
+    def _with_tools(self, tools: list[ToolDefinition], system: str | None) -> str | None:
+        if not _takes_system(self._ready().model):
+            raise UnsupportedFeatureError(
+                "tools",
+                f"{self._name} has no place for system text, in which tools would be described. "
+                "Choose another model, or describe them in the prompt.",
+                PROVIDER,
+            )
+        enhanced: str | None = self._prepare_tool_context(tools, system)[0]
         return enhanced
 
     def _get_tool_handler(self) -> UniversalToolHandler:
@@ -222,8 +257,10 @@ class MLXProvider(BaseProvider):  # type: ignore[misc]
         return self._tool_handler
 
 
-def _takes_system(model: VisionModel) -> bool:
-    """Whether the card has a place for system text."""
+def _takes_system(model: VisionModel | TextModel) -> bool:
+    """Whether the card, or a text model's own template, has a place for system text."""
+    if not isinstance(model, VisionModel):
+        return model.takes_system
     card = model.card
     if card.prompt is not None:
         return card.prompt.system != "refuse"

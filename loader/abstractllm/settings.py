@@ -11,6 +11,7 @@ from abstractllm.exceptions import InvalidParameterError, UnsupportedFeatureErro
 from abstractllm.utils.config import ConfigurationManager
 
 from loader.abstractllm.failures import PROVIDER
+from loader.abstractllm.media import listed
 from loader.sampling import Sampling
 
 DEFAULTS: dict[str, Any] = {"temperature": 0.7, "top_p": 0.9}
@@ -51,6 +52,21 @@ OF_CARDS = (
     "check_memory",
 )
 """Those that mean nothing to a model of text."""
+_SERVICE = (
+    "api_key",
+    "base_url",
+    "organization",
+    "user",
+    "proxy",
+    "timeout",
+    "request_timeout",
+    "retry_count",
+    "max_retries",
+    "device",
+    "device_map",
+    "logging_enabled",
+)
+"""AbstractLLM's parameters about a service or a device: here is none to choose."""
 _SAMPLING = ("temperature", "top_p", "top_k", "repetition_penalty", "seed")
 _REFUSED = ("frequency_penalty", "presence_penalty", "logit_bias", "stop")
 _QUANTIZED = {"load_in_4bit": "4bit", "load_in_8bit": "8bit"}
@@ -78,9 +94,21 @@ def _key(name: str | ModelParameter) -> str | ModelParameter:
 
 
 def plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of a call by their plain names, without those that say nothing."""
+    """Options of a call by their plain names, without those that say nothing.
+
+    Raises AbstractLLM's UnsupportedFeatureError for those that say what is loaded.
+    """
     named = {name.value if isinstance(name, ModelParameter) else name: v for name, v in options.items()}
-    return {name: value for name, value in named.items() if value is not None}
+    loading = {*LOADING, "quantize", *_QUANTIZED} - {*OF_CARDS}
+    for name in loading & named.keys():
+        if named[name] is not None:
+            raise UnsupportedFeatureError(
+                name,
+                f"{name} says what is loaded, so a single call cannot have another. "
+                f"Give it to create_llm, or to set_config({name}=...).",
+                PROVIDER,
+            )
+    return {name: value for name, value in named.items() if value is not None and name not in _SERVICE}
 
 
 def quantization(settings: Settings) -> str:
@@ -141,10 +169,10 @@ def shortened(chosen: Sampling, left: int) -> Sampling:
 
 def images(settings: Settings, options: dict[str, Any]) -> list[Any]:
     """Images that a call, or the configuration, names by AbstractLLM's parameters `image` and `images`."""
-    found: list[Any] = []
-    for name in ("image", "images"):
-        value = options.pop(name, None)
-        value = settings.get_param(name) if value is None else value
-        if value is not None:
-            found += value if isinstance(value, list | tuple) else [value]
-    return found
+    return [image for name in ("image", "images") for image in listed(of_call(settings, options, name))]
+
+
+def of_call(settings: Settings, options: dict[str, Any], name: str) -> Any:
+    """A parameter of one call, taken out of `options`: its own, or the configured one."""
+    value = options.pop(name, None)
+    return settings.get_param(name) if value is None else value

@@ -8,7 +8,7 @@ from typing import Any
 
 from loader.abstractllm.history import History, Turn
 from loader.abstractllm.media import Media
-from loader.abstractllm.tools import in_own_form
+from loader.abstractllm.tools import in_own_form, names_of, spelled
 from loader.errors import MessageError
 
 
@@ -41,7 +41,8 @@ def converse(
     is what is left of it without @file references. `files` are what `media` was made of. `own_tools`: calls
     and results are said in the family's own form.
     """
-    said = [_plain(message, i) for i, message in enumerate(messages or ())]
+    names = names_of(messages or ())
+    said = [_plain(message, i, names) for i, message in enumerate(messages or ())]
     systems = [message for message in said if message["role"] == "system"]
     spoken = [message for message in said if message["role"] != "system"]
     now = _present(history, spoken, asked, files)
@@ -57,18 +58,23 @@ def converse(
         }
         for i, message in enumerate(spoken)
     ]
-    shown = in_own_form(shown, history.calls(spoken)) if own_tools else [_words_only(it) for it in shown]
+    shown = (
+        in_own_form(shown, history.calls(spoken))
+        if own_tools
+        else [spelled(it, i) for i, it in enumerate(shown)]
+    )
     return Conversation(_with_system(system, systems, said, shown), spoken, turns)
 
 
 def system_of(messages: Sequence[Any] | None) -> str | None:
     """The system text that a conversation begins with, None without one."""
-    said = (_plain(message, i) for i, message in enumerate(messages or ()))
+    said = (_plain(message, i, {}) for i, message in enumerate(messages or ()))
     return next((str(message["content"]) for message in said if message["role"] == "system"), None)
 
 
-def _plain(message: Any, i: int) -> dict[str, Any]:
-    """A message with the roles and contents that every card knows; its calls, or its `result`, beside them.
+def _plain(message: Any, i: int, names: Mapping[Any, str]) -> dict[str, Any]:
+    """A message with the roles and contents that every card knows; beside them its calls, or what is not part
+    of a tool's result, its `head`. `names` are those of tools, by the ids of their calls.
 
     A session may keep a whole response as an answer's content, and has roles for what tools return.
     """
@@ -79,23 +85,22 @@ def _plain(message: Any, i: int) -> dict[str, Any]:
             f'Message {i} has no role. A message is {{"role": "user", "content": ...}}.', message=i
         )
     role, content = str(message["role"]), message.get("content")
+    if role in ("tool", "function"):  # as session.py of abstractllm 1.1.5 writes it for local models
+        name = message.get("name") or names.get(message.get("tool_call_id"), "unknown_tool")
+        head = f"[Tool Result: {name}]\n"
+        if isinstance(content, list | tuple):
+            return {"role": "user", "content": [head, *content], "head": head}
+        return {"role": "user", "content": head + ("" if content is None else str(content)), "head": head}
     if not isinstance(content, str | list | tuple):
         content = getattr(content, "content", content) or ""
-    if role in ("tool", "function"):  # as session.py of abstractllm 1.1.5 writes it for local models
-        said = f"[Tool Result: {message.get('name', 'unknown_tool')}]\n{content}"
-        return {"role": "user", "content": said, "result": content}
     calls = message.get("tool_calls")
     return {"role": role, "content": content} | ({"tool_calls": calls} if calls else {})
-
-
-def _words_only(message: Mapping[str, Any]) -> dict[str, Any]:
-    return {"role": message["role"], "content": message["content"]}
 
 
 def _present(history: History, spoken: list[dict[str, Any]], asked: str, files: Sequence[Any]) -> int:
     """The index of the message that the call's files belong to; appended where it is missing."""
     users = [i for i, message in enumerate(spoken) if message["role"] == "user"]
-    if asked.strip():
+    if asked.strip() or (files and not users):
         for i in reversed(users):
             if isinstance(spoken[i]["content"], str) and spoken[i]["content"].strip() == asked.strip():
                 return i
