@@ -103,6 +103,49 @@ def test_a_field_shows_its_help(editor: Editor, card: Path) -> None:
     )
 
 
+def with_tools(definitions: str) -> str:
+    """The card with a form for tools that has these definitions, which begin in line 16."""
+    tools = f"""\
+  tools:
+    native: true
+    definitions: {definitions}
+    calls: {{open: "<call>", close: "</call>"}}
+    results: {{turn_open: "", open: "", close: "", turn_close: ""}}
+"""
+    return TEXT.replace("  tools: {native: false}\n", tools, 1)
+
+
+TOLD = '{place: after_text, open: "<tools>", between: "", close: "", separator: ""}'
+
+
+@pytest.mark.parametrize(
+    ("definitions", "said"),
+    [
+        (TOLD, None),
+        (TOLD.replace("after_text", "inside"), "Value is not accepted. Valid values:"),
+        (TOLD.replace("between", "betwen"), "Property betwen is not allowed."),
+        (TOLD.replace('open: "<tools>"', "open: [TOOLS]"), "Incorrect type. Expected"),
+    ],
+)
+def test_a_fault_in_the_form_for_tools_has_a_diagnostic_at_its_line(
+    editor: Editor, card: Path, definitions: str, said: str | None
+) -> None:
+    card.write_text(with_tools(definitions), encoding="utf-8")
+    found = [(line, message) for line, message in editor.diagnostics(card) if line > 1]
+    assert {line for line, _ in found} == (set() if said is None else {line_of("  tools:") + 2})
+    assert said is None or any(message.startswith(said) for _, message in found)
+
+
+def test_the_fields_about_tools_are_completed_and_show_their_help(editor: Editor, card: Path) -> None:
+    card.write_text(with_tools("\n      "), encoding="utf-8")
+    line = line_of("  tools:") + 2
+    assert editor.completions(card, (line, 6)) >= {"place", "open", "between", "close", "separator"}
+    other = card.with_suffix(".hover.yaml")
+    other.write_text(with_tools(TOLD), encoding="utf-8")
+    text = other.read_text(encoding="utf-8").splitlines()[line - 1]
+    assert "Before or after the system text." in editor.hover(other, (line - 1, text.index("place") + 2))
+
+
 @pytest.mark.parametrize(
     ("key", "found"), [("budget", []), ("budge", [(5, "Property budge is not allowed.")])]
 )

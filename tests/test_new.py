@@ -38,6 +38,7 @@ ANSWERS = {
     "title: TODO": "title: Acme",
     "license: TODO": "license: mit",
     "source: TODO": "source: acme/acme-vl",
+    ", image]": ", image, license]",
     "url: TODO": 'url: "https://example.org/acme"',
     "resample: TODO": "resample: bicubic",
     "  model:": "  7b:",
@@ -190,7 +191,7 @@ def test_a_hub_repository_is_read_at_its_commit_and_without_weights(
     [
         ("nobody/nothing", "shows no repository"),
         ("./missing", "is no folder"),
-        ("not a name", "could not be downloaded"),
+        ("not a name", r"no owner/name of the hub, and not written as a folder"),
         ("acme/gated", "gated"),
     ],
 )

@@ -62,6 +62,9 @@ def release(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(released["config"] | ids), encoding="utf-8")
     settings = json.dumps(released["preprocessor_config"])
     (folder / "preprocessor_config.json").write_text(settings, encoding="utf-8")
+    template = folder / "chat_template.jinja"
+    told = '{%- if tools -%}{{ "<|system|>\\n" }}{{ tools | tojson }}{%- endif -%}'  # as upstream's does
+    template.write_text(told + template.read_text(encoding="utf-8"), encoding="utf-8")
     about = yaml.safe_dump(released["about"])
     (folder / "README.md").write_text(f"---\n{about}---\n", encoding="utf-8")
 

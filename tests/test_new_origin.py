@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from loader.errors import CheckpointError
+from loader.errors import CardError, CheckpointError
 from loader.new import new
+from loader.new.source import files_of
+from loader.new.weights import weights_of
 
 pytest.importorskip("mlx_vlm")
 
@@ -101,3 +105,101 @@ def test_code_and_cards_of_a_copy_stay_what_they_are(
     folder = Path(shutil.copytree(checkpoint("llava-1.5"), tmp_path / "copy"))
     made = new(folder, copy_of="nobody/nothing", output=tmp_path / "cards", today=TODAY)
     assert made.goldens is not None
+
+
+def copied(folder: Path, to: Path, **files: str | None) -> Path:
+    """A checkpoint without weights, with other files: None takes one away."""
+    made = Path(shutil.copytree(folder, to, ignore=shutil.ignore_patterns("*.safetensors")))
+    for name, text in files.items():
+        path = made / name.replace("__", ".")
+        path.unlink(missing_ok=True)
+        if text is not None:
+            path.write_text(text, encoding="utf-8")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("readme", "is_source"),
+    [("No front matter.\n", False), ("---\nlicense: mit\n---\n", True)],
+)
+def test_files_are_a_source_of_the_licence_only_where_they_say_it(
+    readme: str, is_source: bool, checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = copied(checkpoint("llava-1.5"), tmp_path / "copy", README__md=readme)
+    card = read(new(folder, output=tmp_path / "cards", today=TODAY).card)
+    read_from = card["sources"][0]
+    assert ("license" in read_from["facts"], "README.md" in read_from["note"]) == (is_source, is_source)
+    assert (card["license"] == "mit") is is_source
+
+
+def test_what_another_card_knew_of_the_same_classes_is_said_to_be_from_there(
+    checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """How an encoder attends, and what lowers a budget, stand in no file of a checkpoint."""
+    card = read(new(checkpoint("smolvlm-512"), output=tmp_path, today=TODAY).card)
+    assert "attention" in card["memory"]["vision"]
+    assert "lever" in card["image"]
+    note = card["sources"][0]["note"]
+    assert "memory.vision: how it attends as " in note
+    assert "lever" in note.partition("image: ")[2]
+
+
+def test_a_file_for_a_template_that_is_there_is_kept_unless_forced(
+    checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = copied(checkpoint("llava-1.5"), tmp_path / "copy", chat_template__jinja=None)
+    (tmp_path / "acme.jinja").write_text("mine", encoding="utf-8")
+    with pytest.raises(CardError, match=r"acme\.jinja: is there already"):
+        new(folder, family="acme", output=tmp_path)
+    assert (tmp_path / "acme.jinja").read_text(encoding="utf-8") == "mine"
+    assert not (tmp_path / "acme.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{% for %}", r"not even one question is rendered \(.*[Ee]xpected"),
+        (
+            '{{ raise_exception("Only on Sundays.") }}',
+            r"not even one question is rendered \(.*Only on Sundays",
+        ),
+        ("Hello", r"not even one question is rendered\. "),
+    ],
+)
+def test_a_template_that_renders_nothing_is_left_with_what_it_says_itself(
+    template: str, reason: str, checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = copied(checkpoint("llava-1.5"), tmp_path / "copy", chat_template__jinja=template)
+    made = new(folder, output=tmp_path / "cards")
+    (todo,) = [todo for todo in made.todos if todo.startswith("template:")]
+    assert re.search(reason, todo)
+
+
+def test_a_template_without_a_place_for_images_is_the_reason_that_no_processor_was_asked(
+    checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    words = "{{ m.content if m.content is string else m.content | map(attribute='text') | select | join }}"
+    template = f"{{% for m in messages %}}[{{{{ m.role }}}}]{words}{{% endfor %}}"
+    folder = copied(checkpoint("llava-1.5"), tmp_path / "copy", chat_template__jinja=template)
+    made = new(folder, output=tmp_path / "cards")
+    assert made.goldens is not None
+    (todo,) = [todo for todo in made.todos if todo.startswith("image.token")]
+    assert todo.endswith("the prompt that was inferred has no place for an image")
+
+
+def test_a_folder_that_is_named_like_nothing_else_is_asked_for_as_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "copy").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match=r"If it is a folder, write \./copy\."):
+        new("copy", output=tmp_path / "cards")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such pipes here")
+def test_a_pipe_among_the_weights_is_not_waited_for(
+    checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = copied(checkpoint("llava-1.5"), tmp_path / "copy")
+    os.mkfifo(folder / "model.safetensors")
+    assert weights_of(files_of(folder)) is None

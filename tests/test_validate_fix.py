@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 from pathlib import Path
 
@@ -99,6 +100,29 @@ def test_comments_line_ends_and_rights_stay(tmp_path: Path) -> None:
     assert card.read_bytes() == text.replace("3_136", "3136").replace("\n", "\r\n").encode()
     assert stat.S_IMODE(card.stat().st_mode) == 0o640
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_link_to_a_card_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "cards").mkdir()
+    card, link = place("MC116", tmp_path / "cards"), tmp_path / "acme.yaml"
+    link.symlink_to(card)
+    assert fix([link], ALL) == 1
+    assert link.is_symlink()
+    assert "min_pixels: 3136" in card.read_text(encoding="utf-8")
+
+
+def test_a_card_that_cannot_be_written_is_an_error_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(**_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    card = place("MC116", tmp_path)
+    before = card.read_bytes()
+    monkeypatch.setattr("tempfile.mkstemp", refused)  # the superuser may write everywhere
+    result = mlx_cards("validate", str(card), "--fix", capsys=capsys, monkeypatch=monkeypatch)
+    assert (result.code, card.read_bytes()) == (1, before)
+    assert "cannot be written: Permission denied." in result.err
 
 
 def test_codes_that_are_not_chosen_are_not_mended(tmp_path: Path) -> None:

@@ -105,11 +105,11 @@ def _shown(path: Path) -> str:
 
 def _summary(report: Report, mended: int) -> None:
     """Counts on standard error: standard output is for the findings alone."""
-    from registry.validate.formats.words import count
+    from registry.validate.formats.words import count, printable
 
     warnings = len(report.findings) - report.errors
     for line in report.skipped:
-        click.echo(f"skipped: {line}", err=True)
+        click.echo(printable(f"skipped: {line}"), err=True)
     said = [count(report.files, "card"), count(report.errors, "error"), count(warnings, "warning")]
     if mended:
         said.append(f"{count(mended, 'finding')} mended")

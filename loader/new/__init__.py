@@ -93,10 +93,10 @@ def new(
     weights = weights_of(files)
     found = Found(files, inferred, reason, real, unseen, proposal, weights, day, paths.replaced)
     made = parts(found, family)
-    _write(paths.card, made.text())
     notes, unsaid = [], []
     if inferred is not None and upstream is not None:
         text, left_out = recorded(upstream, inferred.draft, real, case=family, origin=files.origin, today=day)
+        _write(paths.card, made.text())
         _write(paths.goldens, text)
         if left_out:
             notes.append(
@@ -111,6 +111,7 @@ def new(
                 "If these matter, the hatch is a template file in place of `prompt`: docs/cards.md, Template"
             )
     else:
+        _write(paths.card, made.text())
         _write(paths.template, _SKELETON.format(todo="TODO"))
     return Written(
         paths.card,
@@ -142,7 +143,7 @@ def _paths(family: str, output: Path, goldens: Path | None, *, force: bool) -> _
             path=str(card),
         )
     paths = _Paths(card, (goldens or output / "golden") / f"{family}.yaml", output / f"{family}.jinja")
-    for path in (paths.card, paths.goldens):
+    for path in (paths.card, paths.goldens, paths.template):
         if path.exists() and not force:
             raise CardError(
                 "is there already. Name another id or folder, or replace it with --force.", path=str(path)

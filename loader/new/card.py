@@ -36,6 +36,8 @@ class Parts:
     """By dotted path."""
     sources: list[dict[str, Any]] = field(default_factory=list)
     todos: list[str] = field(default_factory=list)
+    learned: list[str] = field(default_factory=list)
+    """Sentences about what another card says of the same code, so that it was taken from there."""
 
     def todo(self, path: str, reason: str, *, named: bool = False) -> None:
         """Leave a fact open. `named`: the value there says TODO already, which is one finding, not two."""
@@ -185,13 +187,18 @@ def _image(made: Parts, found: Found) -> None:
         made.todo("image.resample", "the filter of the processor: no setting names it", named=True)
     _resize(made, image, found)
     if own is not None:
-        for name in ("positions", "lever", "background"):
-            value = getattr(own, name)
-            if value not in (None, "token", "white"):
-                image[name] = value
+        taken = [
+            name
+            for name in ("positions", "lever", "background")
+            if getattr(own, name) not in (None, "token", "white")
+        ]
+        image |= {name: getattr(own, name) for name in taken}
         same = own.token == image["token"] and own.placeholder == image["placeholder"]
         if same and own.expansion is not None:
             image["expansion"] = plain(own.expansion)
+            taken.append("expansion")
+        if taken and found.proposal is not None:
+            made.learned.append(f"image: {', '.join(taken)} as {found.proposal.card.id} has it.")
     made.data["image"] = image
 
 
@@ -231,9 +238,10 @@ def _resize(made: Parts, image: dict[str, Any], found: Found) -> None:
 
 def _memory(made: Parts, found: Found) -> None:
     processor = found.seen.processor if found.seen is not None else None
-    vision, why = dimensions.vision_tower(found.files, processor, found.replaced)
+    vision, why, witness = dimensions.vision_tower(found.files, processor, found.replaced)
     if why is None:
         made.data["memory"] = {"vision": vision}
+        made.learned.append(f"memory.vision: how it attends as {witness} has it.")
     else:
         known = ", ".join(f"{name}: {value}" for name, value in vision.items())
         made.todo("memory", f"{why}{f' (known: vision: {{{known}}})' if known else ''}")
@@ -275,18 +283,17 @@ def _sources(made: Parts, found: Found) -> None:
         "prompt" if "prompt" in made.data else "template",
         "models",
         *(["memory"] if "memory" in made.data else []),
+        *(["license"] if made.data["license"] != TODO else []),
+        "image",
     ]
-    names = [
-        name
-        for name in ("config.json", "preprocessor_config.json", "processor_config.json")
-        if files.has(name)
-    ]
+    read = ["config.json", "preprocessor_config.json", "processor_config.json"]
+    names = [name for name in (*read, *(["README.md"] if files.about else [])) if files.has(name)]
     names += [found.weights.read] if found.weights is not None else []
     note = f"Read by `mlx-cards new`: {', '.join(names)}, and the chat template, which was asked, not copied."
+    if made.learned:
+        note += f" From cards of the same classes: {' '.join(made.learned)}"
     where = files.url("config.json")
-    made.sources.append(
-        {"url": where or TODO, "facts": [*facts, "license", "image"], "checked": found.today, "note": note}
-    )
+    made.sources.append({"url": where or TODO, "facts": facts, "checked": found.today, "note": note})
     if where is None:
         made.todo("sources", "the public address of these files; they were read from a folder", named=True)
     if found.seen is not None:

@@ -45,24 +45,23 @@ def context(files: Files) -> int | None:
 
 def vision_tower(
     files: Files, processor: str | None, without: str | None = None
-) -> tuple[dict[str, Any], str | None]:
-    """The vision encoder's dimensions, and why they are not enough, or None.
+) -> tuple[dict[str, Any], str | None, str | None]:
+    """The vision encoder's dimensions, why they are not enough, or None, and the card that knew the rest.
 
     How it attends is not in config.json. A card of the same model type knows it, as it is the same code, but
     not the one `without`.
     """
     said = seeing(files.config).get("vision_config")
     if not isinstance(said, dict):
-        return {}, "config.json has no vision_config"
+        return {}, "config.json has no vision_config", None
     found: dict[str, Any] = {field: number(said, paths) for field, paths in VISION.items()}
     kept = {field: value for field, value in found.items() if value is not None}
     if missing := [field for field in _VISION_NEEDED if field not in kept]:
-        return kept, f"config.json does not say {', '.join(missing)}"
+        return kept, f"config.json does not say {', '.join(missing)}", None
     same = [card for card in kin.related(files.model_type, processor, without) if card.memory is not None]
     if not same or files.model_type not in same[0].backend.model_types:
-        return kept, (
-            f"its attention ({', '.join(_ATTENTION)}) is in the backend's code, {_code(files.model_type)}"
-        )
+        code = _code(files.model_type)
+        return kept, f"its attention ({', '.join(_ATTENTION)}) is in the backend's code, {code}", None
     assert same[0].memory is not None  # noqa: S101  # just looked
     tower = same[0].memory.vision
     kept["attention"] = tower.attention
@@ -72,7 +71,7 @@ def vision_tower(
     for field in ("separate", "extra", "mask", "explicit", "float32"):
         if value := getattr(tower, field):
             kept[field] = value
-    return kept, None
+    return kept, None, same[0].id
 
 
 def _code(model_type: str) -> str:

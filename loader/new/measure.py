@@ -67,6 +67,8 @@ def measured(files: Files, draft: Draft, sizes: Sequence[tuple[int, int]] = SIZE
         return "mlx-vlm is not installed (pip install 'mlx-cards[mlx]')"
     if files.code is not None:
         return f"{files.code}, so nothing of it was loaded"
+    if draft.placeholder is None:
+        return "the prompt that was inferred has no place for an image"
     name = processor_class(files.folder)
     if name is None:
         return f"mlx-vlm {metadata.version('mlx-vlm')} loads no processor from these files"

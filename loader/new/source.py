@@ -74,6 +74,11 @@ def files_of(
 
     if not is_folder(source):
         repository = os.fspath(source)
+        if not re.fullmatch(REPOSITORY, repository):
+            raise CheckpointError(
+                f"{repository!r} is no owner/name of the hub, and not written as a folder. "
+                f"If it is a folder, write ./{repository}."
+            )
         if copy_of is not None:
             raise CheckpointError(
                 f"{repository} is no folder, so it is no copy of {copy_of}. "

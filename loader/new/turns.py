@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from loader.new.conversations import WORDS, Turn, answer, user
 from loader.new.draft import InexpressibleError
-from loader.new.upstream import Upstream
+from loader.new.upstream import Request, Upstream
 from registry.grammar import Turn as Written
 
 MOST = 6
@@ -82,7 +82,8 @@ def frames(upstream: Upstream) -> list[Frame]:
 def _measured(upstream: Upstream) -> _Seen:
     a, b, c, d, e, _ = WORDS
     if upstream.says(user(a)) is None:
-        raise InexpressibleError("not even one question is rendered")
+        why = upstream.refusal(Request((user(a),)))
+        raise InexpressibleError(f"not even one question is rendered{f' ({why})' if why else ''}")
     long = upstream.says(user(a), answer(b), user(c), answer(d), user(e))
     if long is None:
         raise InexpressibleError("a conversation of several turns is refused, or words of it are lost")

@@ -10,7 +10,7 @@ import datetime
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from loader.checkpoint.template import ChatTemplate
@@ -80,13 +80,15 @@ class Upstream:
     """The tokenizer's start token, "" if it is not known."""
     options: tuple[tuple[str, bool], ...] = ()
     """Switches that are set in every question."""
+    refusal: Callable[[Request], str] = field(default=lambda _: "", repr=False)
+    """Why upstream makes no prompt of a conversation, "" where it makes one."""
     _known: dict[str, str | None] = field(default_factory=dict, repr=False)
     _as_text: dict[str, bool] = field(default_factory=dict, repr=False)
 
     def with_option(self, name: str, value: bool, start: str) -> Upstream:
         """The same template with a switch set, and what is known by now of a prompt's start."""
         options = (*self.options, (name, value))
-        return Upstream(self.render, self.formats, (), self.tags, start, options, {}, self._as_text)
+        return replace(self, switches=(), start=start, options=options, _known={})
 
     def ask(self, requests: Iterable[Request], now: datetime.datetime = NOW) -> list[str | None]:
         """A prompt for each request, None where upstream refuses or prints a Python object."""
@@ -157,7 +159,7 @@ def of_template(template: ChatTemplate) -> Upstream:
     Raises CheckpointError, while it is asked, where it is stopped or says nothing but faults.
     """
 
-    def render(requests: Sequence[Request], now: datetime.datetime) -> list[str | None]:
+    def made_of(requests: Sequence[Request], now: datetime.datetime) -> list[str | TemplateError]:
         contexts = [
             {
                 **_GIVEN,
@@ -170,9 +172,12 @@ def of_template(template: ChatTemplate) -> Upstream:
             for request in requests
         ]
         try:
-            made = SANDBOX.render(template.source, contexts, now)
+            return SANDBOX.render(template.source, contexts, now)
         except TemplateError as error:
             raise unusable(str(error)) from error
+
+    def render(requests: Sequence[Request], now: datetime.datetime) -> list[str | None]:
+        made = made_of(requests, now)
         if stopped := next(
             (it for it in made if isinstance(it, TemplateError) and it.kind == "stopped"), None
         ):
@@ -181,6 +186,10 @@ def of_template(template: ChatTemplate) -> Upstream:
         if any(text is not None and len(text) > _LONGEST for text in answers):
             raise unusable(f"a short conversation becomes more than {_LONGEST:,} characters")
         return answers
+
+    def refusal(request: Request) -> str:
+        (said,) = made_of([request], NOW)
+        return str(said) if isinstance(said, TemplateError) else ""
 
     source = template.source
     return Upstream(
@@ -193,6 +202,7 @@ def of_template(template: ChatTemplate) -> Upstream:
             )
         ),
         start=template.tokens.get("bos_token", ""),
+        refusal=refusal,
     )
 
 

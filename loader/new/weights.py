@@ -56,6 +56,8 @@ def weights_of(files: Files) -> Weights | None:
 
 def _on_disk(folder: Path) -> Iterator[dict[str, Any]]:
     for path in sorted(folder.glob("*.safetensors")):
+        if not path.is_file():  # a pipe would wait for ever
+            continue
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             yield json.loads(file.read(min(length, _LONGEST)))

@@ -23,12 +23,13 @@ BITS: dict[Quantization, int] = {
 }
 SLACK = 1.00001
 """A few vectors of Qwen3.5's linear attention are kept in four bytes even in a 16-bit conversion."""
+EXPLAINED = 3
+"""A language model has at least this part of all parameters: where it is least, it has 46%."""
 _COPY = "Copy the numbers from the released config.json."
 
 
 def check(subject: Subject) -> Iterator[Finding]:
-    for below, card in subject.cards:
-        yield from _tower(subject, below, card)
+    yield from subject.each(_tower)
     if subject.family is not None:
         for key, model in subject.family.models.items():
             if model.text is not None:
@@ -42,9 +43,13 @@ def _tower(subject: Subject, below: tuple[Step, ...], card: Card) -> Iterator[Fi
         return
     tower = card.memory.vision
     outside = [layer for layer in tower.full_layers if not 0 <= layer < tower.layers]
+    twice = [layer for i, layer in enumerate(tower.full_layers) if layer in tower.full_layers[:i]]
     if outside:
         last = tower.layers - 1
         said = f"memory.vision.full_layers: there is no layer {outside[0]}, they count from 0 to {last}"
+        yield subject.document.finding("MC319", where, said, _COPY)
+    elif twice:
+        said = f"memory.vision.full_layers: layer {twice[0]} is there twice"
         yield subject.document.finding("MC319", where, said, _COPY)
     elif tower.attention == "windows" and not tower.full_layers:
         said = "memory.vision: with `attention: windows`, the layers that see everything are missing"
@@ -75,6 +80,9 @@ def _text(subject: Subject, key: str, model: Model, text: TextTower) -> Iterator
             f"models.{key}.parameters: {model.parameters:,}, and the matrices of `text` alone have {needed:,}"
         )
         yield subject.document.finding("MC317", ("models", key, "parameters"), said, _COPY)
+    elif model.parameters is not None and needed * EXPLAINED < model.parameters:
+        said = f"models.{key}.parameters: {model.parameters:,}, and the matrices of `text` have {needed:,}"
+        yield subject.document.finding("MC326", ("models", key, "parameters"), said, _COPY)
 
 
 def parameters_of(text: TextTower) -> int:

@@ -36,9 +36,12 @@ class Document:
     shown: str
     """The path as the user gave it."""
     text: str = ""
+    """What the file says, without a mark of the byte order."""
     root: yaml.MappingNode | None = None
     data: dict[str, Any] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
+    _maps: dict[int, dict[str, tuple[yaml.Node, yaml.Node]]] = field(default_factory=dict)
+    """The entries of maps in which something was looked for, by the identity of the node."""
 
     def finding(  # what every finding says
         self,
@@ -111,16 +114,21 @@ class Document:
         node: yaml.Node = self.root
         yield None, node
         for step in where:
-            found = _step(node, step)
+            found = self._step(node, step)
             if found is None:
                 return
             yield found
             node = found[1]
 
-
-def _step(node: yaml.Node, step: Step) -> tuple[yaml.Node | None, yaml.Node] | None:
-    if isinstance(node, yaml.MappingNode):
-        return next(((key, value) for key, value in node.value if key.value == str(step)), None)
-    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-        return None, node.value[step]
-    return None
+    def _step(self, node: yaml.Node, step: Step) -> tuple[yaml.Node | None, yaml.Node] | None:
+        if isinstance(node, yaml.MappingNode):
+            if id(node) not in self._maps:  # of a key that is there twice, the first one
+                self._maps[id(node)] = {
+                    str(key.value): (key, value)
+                    for key, value in reversed(node.value)
+                    if isinstance(key, yaml.ScalarNode)
+                }
+            return self._maps[id(node)].get(str(step))
+        if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            return None, node.value[step]
+        return None

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from loader.errors import CardError
 from registry.validate.findings import Edit
 from registry.validate.runner import Choice, validate
 
@@ -20,6 +21,8 @@ def fix(files: Sequence[Path], choice: Choice) -> int:
     """Mend these cards on disk, each as a whole or not at all; how many findings were mended.
 
     A mended place may show another that can be mended, which a first run could not see.
+
+    Raises CardError for a card that cannot be written.
     """
     return sum(_fix(file, choice) for file in files)
 
@@ -29,10 +32,17 @@ def _fix(file: Path, choice: Choice) -> int:
     while edits := _edits(file, choice):
         with file.open(encoding="utf-8", newline="") as card:
             before = card.read()
-        after = apply(before, edits)
+        mark = before[: before.startswith("\ufeff")]  # of the byte order: no character of the text
+        after = mark + apply(before.removeprefix(mark), edits)
         if after == before:
             break
-        _write(file, after)
+        try:
+            _write(file.resolve(), after)  # a link stays one
+        except OSError as error:
+            raise CardError(
+                f"cannot be written: {error.strerror}. Check its rights and those of its folder.",
+                path=str(file),
+            ) from error
         mended += len(edits)
     return mended
 

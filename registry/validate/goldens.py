@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from loader.errors import MLXCardsError
 from registry.cards import Card
 from registry.catalog import CARDS
 from registry.naming import fold, names_of
+from registry.validate import rows
 from registry.validate.document import TOP
 from registry.validate.findings import Finding
 from registry.validate.schema import Subject
@@ -36,7 +35,6 @@ KINDS = (
     "image sizes",
 )
 """What a family's goldens should show at least once."""
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +46,8 @@ class _Goldens:
     subject: Subject
 
     def place(self, kind: str, index: int) -> str:
-        """file:line of a row, for a message; the text is composed only where there is one."""
-        root = yaml.compose(self.file.read_text(encoding="utf-8"), Loader=_Loader)
-        assert isinstance(root, yaml.MappingNode)  # noqa: S101  # its rows were read
-        rows = next(value for key, value in root.value if key.value == kind)
-        return f"{self.file.name}:{rows.value[index].start_mark.line + 1}"
+        """file:line of a row, for a message."""
+        return rows.place(self.file, kind, index)
 
     def finding(self, code: str, part: str, message: str, mend: str) -> Finding:
         """At the card's own part, which is what is wrong: goldens are not mended to fit a card."""
@@ -71,10 +66,9 @@ def check(subject: Subject, folder: Path | None) -> Iterator[Finding]:
         yield document.at("MC401", TOP, said, mend)
         return
     try:
-        data = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  # the safe loader, in C
-        _check_rows(data)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        said = f"{file.name} is no file of goldens: {' '.join(str(error).split())[:120]}"
+        data = rows.read(file)
+    except (OSError, UnicodeDecodeError, rows.FaultError) as error:
+        said = f"{file.name} is no file of goldens: {error}"
         yield document.at("MC402", TOP, said, "Record it anew; docs/cards.md says what it holds.")
         return
     goldens = _Goldens(file, data, subject)
@@ -82,21 +76,6 @@ def check(subject: Subject, folder: Path | None) -> Iterator[Finding]:
     yield from _prompts(goldens)
     yield from _images(goldens)
     yield from _missing(goldens, subject.family)
-
-
-def _check_rows(data: Any) -> None:
-    """Raises AttributeError, KeyError or TypeError where data is not rows of goldens with a stamp."""
-    data["stamp"].keys()
-    for row in data["prompts"]:
-        fold(row["case"])
-        dict(**row["options"])
-        row["add_generation_prompt"], row["continue_final_message"], row["conversation"]
-        row.get("error") or row["prompt"].encode()
-        for message in row["messages"]:
-            message["role"], _types(message["content"])
-    for row in data["images"]:
-        fold(row["case"])
-        range(row["width"]), range(row["height"])
 
 
 def left_behind(card: Path) -> bool:
@@ -228,7 +207,7 @@ def _missing(goldens: _Goldens, family: Card) -> Iterator[Finding]:
 def _kinds(row: Mapping[str, Any]) -> Iterator[str]:
     """What a golden conversation shows."""
     messages = row["messages"]
-    parts = [_types(message["content"]) for message in messages]
+    parts = [rows.types(message["content"]) for message in messages]
     images = sum(types.count("image") for types in parts)
     if images == 0:
         yield "text"
@@ -242,7 +221,3 @@ def _kinds(row: Mapping[str, Any]) -> Iterator[str]:
         yield "multi-turn"
     if row["continue_final_message"]:
         yield "continuation"
-
-
-def _types(content: str | list[dict[str, Any]]) -> list[str]:
-    return ["text"] if isinstance(content, str) else [part["type"] for part in content]

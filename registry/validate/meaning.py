@@ -27,7 +27,6 @@ def check(subject: Subject, today: datetime.date) -> Iterator[Finding]:
     """The findings about a card that its classes take."""
     if subject.family is None:
         return
-    found = [*facts.check(subject, subject.family, today)]
-    found += pictures.check(subject)
-    found += dimensions.check(subject)
-    yield from dict.fromkeys(found)  # a fault of the family is also one of its models
+    yield from facts.check(subject, subject.family, today)
+    yield from pictures.check(subject)
+    yield from dimensions.check(subject)

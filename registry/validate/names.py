@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,12 @@ from registry.extends import BaseError, whole, written
 from registry.naming import Target, fold, model_types, names_of
 from registry.reader import read
 from registry.validate import syntax
-from registry.validate.document import TOP, Document, Step
+from registry.validate.document import TOP, Document, On, Step
 from registry.validate.findings import Finding
+
+TODO = "TODO"
+"""What a new card says in the place of a name is none yet."""
+_ASKABLE = re.compile(r"[^\s@/.~-][^\s@/]*(/[^\s@/]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +60,10 @@ class Names:
             self._add_folder(folder, but=checked)
             uses = [*self._uses[folder], *mine]
             yield from _clashes([*uses, *_names(self._types.get(folder, []))])
+            yield from _unaskable(mine)
             others = [use for other in _others(folder) for use in self._of(other)]
             yield from _shadows(mine, others)
-            there = {fold(use.name) for use in (*uses, *others, *self._types.get(folder, []))}
+            there = {fold(use.name): use for use in (*others, *self._types.get(folder, []), *uses)}
             yield from _without_replacement(
                 [use for use in self._replacements if use.path.parent == folder], there
             )
@@ -103,14 +109,31 @@ def _replaced(data: dict[str, Any]) -> Iterator[tuple[str | None, str]]:
             yield key, name
 
 
-def _without_replacement(uses: Iterable[_Use], there: Collection[str]) -> Iterator[Finding]:
+def _without_replacement(uses: Iterable[_Use], there: Mapping[str, _Use]) -> Iterator[Finding]:
     for use in uses:
-        if fold(use.name.partition("@")[0]) not in there:
-            document, _ = syntax.read(use.path, str(use.shown))
-            below = () if use.target.model is None else ("models", use.target.model)
+        meant = there.get(fold(use.name.partition("@")[0]))
+        if meant is None:
             said = f"deprecated.replacement: no card is called {use.name!r}"
-            mend = "Name a model or family that there is, or leave it out where nothing replaces it."
-            yield document.finding("MC323", [*below, "deprecated", "replacement"], said, mend)
+        elif (meant.path, meant.target.without_quantization()) == (use.path, use.target):
+            said = f"deprecated.replacement: {use.name!r} is what is deprecated here"
+        else:
+            continue
+        document, _ = syntax.read(use.path, str(use.shown))
+        below = () if use.target.model is None else ("models", use.target.model)
+        mend = "Name a model or family that there is, or leave it out where nothing replaces it."
+        yield document.finding("MC323", [*below, "deprecated", "replacement"], said, mend)
+
+
+def _unaskable(uses: Iterable[_Use]) -> Iterator[Finding]:
+    """Names that mean something else, or nothing, to whoever looks for them."""
+    for use in uses:
+        if use.shown is None or _ASKABLE.fullmatch(use.name) or use.name == use.path.stem:
+            continue  # the stem of a file has a finding of its own
+        document, _ = syntax.read(use.path, use.shown)
+        said = f"nobody can ask for the name {use.name!r}"
+        mend = "Write it with letters, digits, '.', '-' and '_', or as owner/name."
+        on: On = "key" if _place(document, use)[-1:] == (use.target.model,) else "value"
+        yield document.finding("MC324", _place(document, use), said, mend, on=on)
 
 
 def _shadows(mine: Iterable[_Use], others: Iterable[_Use]) -> Iterator[Finding]:
@@ -154,7 +177,8 @@ def _clashes(uses: Iterable[_Use]) -> Iterator[Finding]:
     first: dict[str, _Use] = {}
     for use in uses:
         other = first.setdefault(fold(use.name), use)
-        if other is use or use.shown is None or (other.target == use.target and other.path == use.path):
+        same = other is use or (other.target == use.target and other.path == use.path)
+        if same or use.shown is None or use.name == TODO:
             continue
         what = other.target.model or other.target.family
         said = f"the name {use.name!r} already means {what} in {other.path.name}"

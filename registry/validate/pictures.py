@@ -9,24 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from registry.cards import Card
-from registry.grammar import Prompt
 from registry.validate.document import Step
 from registry.validate.findings import Finding
 from registry.validate.schema import Subject
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 _BRACES = re.compile(r"\{([A-Za-z_]\w*)(:[^{}]*)?\}")
+_DATED = frozenset({"bos", "open", "close", "close_last", "generation", "default_system"})
+_UNDATED = frozenset({"tools", "reasoning"})
+"""Where a date is put in, and parts with keys of the same names where none is."""
 Where = tuple[Step, ...]
 
 
 def check(subject: Subject) -> Iterator[Finding]:
-    for below, card in subject.cards:
-        yield from _expansion(subject, below, card)
-        yield from _budget(subject, below, card)
-        yield from _template(subject, below, card)
-        if card.prompt is not None:
-            yield from _roles(subject, below, card.prompt)
-            yield from _texts(subject, below)
+    for part in (_expansion, _budget, _template, _roles, _texts):
+        yield from subject.each(part)
 
 
 def _expansion(subject: Subject, below: Where, card: Card) -> Iterator[Finding]:
@@ -76,33 +73,50 @@ def _template(subject: Subject, below: Where, card: Card) -> Iterator[Finding]:
         yield subject.document.finding("MC320", (*where[:-1], "sha256"), said, mend)
 
 
-def _roles(subject: Subject, below: Where, prompt: Prompt) -> Iterator[Finding]:
+def _roles(subject: Subject, below: Where, card: Card) -> Iterator[Finding]:
+    if card.prompt is None:
+        return
     where = subject.place(below, ("prompt", "image_roles"))
-    silent = [role for role in prompt.image_roles if role not in prompt.roles]
+    silent = [role for role in card.prompt.image_roles if role not in card.prompt.roles]
     # The default names the assistant, and a family without one has nothing to take back.
     if where is not None and silent and subject.document.has(where):
         said = f"prompt.image_roles: {silent[0]} may hold an image, and may not speak"
         yield subject.document.finding("MC321", where, said, "Leave it out, or add it to `roles`.")
 
 
-def _texts(subject: Subject, below: Where) -> Iterator[Finding]:
-    """Braces that nothing fills in, and labels that do not count."""
+def _texts(subject: Subject, below: Where, card: Card) -> Iterator[Finding]:
+    """Braces that nothing fills in, labels that do not count, images that are none."""
     where = subject.place(below, ("prompt",))
-    if where is None:
+    if where is None or card.prompt is None:
         return
     for path, text in _strings(_data(subject, where), where):
+        yield from _images(subject, card, path, text)
         label = path[-1] == "image_label"
         if label and "{n}" not in text:
             said = f"image_label: {text!r} names all images alike, it holds no {{n}}"
             yield subject.document.finding("MC304", path, said, 'Write it with the number: "Picture {n}: ".')
         for match in _BRACES.finditer(text):
-            if (match[1] == "date" and match[2]) or (label and match[0] == "{n}"):
+            dated = match[1] == "date" and match[2] and path[-1] in _DATED and not _UNDATED & {*path}
+            if dated or (label and match[0] == "{n}"):
                 continue
             said = f"{path[-1]}: nothing is put in the place of {match[0]}"
             mend = (
-                "Write {date:%d %b %Y} for a date, {n} in a label of images; all else is said as it stands."
+                "Write {date:%d %b %Y} for a date in a turn's own text, {n} in a label of images; "
+                "all else is said as it stands."
             )
             yield subject.document.finding("MC305", path, said, mend)
+
+
+def _images(subject: Subject, card: Card, path: Where, text: str) -> Iterator[Finding]:
+    if card.image is None:
+        return
+    expansion = card.image.expansion
+    replaced = card.image.token if expansion is None else expansion.replaces or card.image.token
+    for token in dict.fromkeys((card.image.token, replaced)):
+        if token in text:
+            said = f"{path[-1]}: it holds {token!r}, which stands for an image"
+            mend = "Take it out: `image.placeholder` is written where an image of the caller is."
+            yield subject.document.finding("MC325", path, said, mend)
 
 
 def _data(subject: Subject, where: Where) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from registry.extends import BaseError, whole
 from registry.naming import model_name
 from registry.reader import words
 from registry.schema import validated
-from registry.validate.document import Document, On, Step
+from registry.validate.document import TOP, Document, On, Step
 from registry.validate.findings import Edit, Finding
 
 _CODES = {
@@ -43,6 +43,8 @@ _TRAPS = {
 }
 """What YAML makes of text without quotes: the kind of node -> code, and the words for it."""
 _COMMIT = re.compile(COMMIT)
+_MANY = 1_000
+"""Faults of one card that are said: what has more is no card with a mistake, and all take minutes."""
 
 
 @dataclass(slots=True)
@@ -59,13 +61,19 @@ class Subject:
     def id(self) -> str:
         return self.document.path.stem
 
-    @property
-    def cards(self) -> Iterator[tuple[tuple[Step, ...], Card]]:
-        """The family's card and each model's, with where its own data stands."""
-        if self.family is not None:
-            yield (), self.family
+    def each(
+        self, check: Callable[[Subject, tuple[Step, ...], Card], Iterator[Finding]]
+    ) -> Iterator[Finding]:
+        """What a check finds of the family, then of each model, but for what is the family's fault."""
+        if self.family is None:
+            return
+        whole = list(check(self, (), self.family))
+        yield from whole
+        known = {(finding.code, finding.message) for finding in whole}
         for key, card in self.models.items():
-            yield ("models", key, "override"), card
+            for finding in check(self, ("models", key, "override"), card):
+                if (finding.code, finding.message) not in known:
+                    yield finding
 
     def place(self, below: tuple[Step, ...], where: Sequence[Step]) -> tuple[Step, ...] | None:
         """Where a part of a card stands: in the model's override, else in the family's own part.
@@ -110,11 +118,14 @@ def _findings(
     document: Document, data: dict[str, Any], error: ValidationError, below: tuple[Step, ...]
 ) -> Iterator[Finding]:
     faults = error.errors()
-    for fault in faults:
-        longer = [other["loc"] for other in faults if other is not fault]
-        if fault["type"] == "too_short" and any(loc[: len(fault["loc"])] == fault["loc"] for loc in longer):
-            continue  # a list with a bad entry is also called too short
+    above = {fault["loc"][:depth] for fault in faults for depth in range(len(fault["loc"]))}
+    # A list with a bad entry is also called too short.
+    faults = [fault for fault in faults if fault["type"] != "too_short" or fault["loc"] not in above]
+    for fault in faults[:_MANY]:
         yield _finding(document, fault, _path(data, fault["loc"]), below)
+    if more := len(faults[_MANY:]):
+        said = f"this card has {more:,} faults more than are said here"
+        yield document.at("MC203", TOP, said, "Begin anew with a card that is like it.")
 
 
 def _finding(document: Document, fault: Any, where: list[Step], below: tuple[Step, ...]) -> Finding:
@@ -122,7 +133,7 @@ def _finding(document: Document, fault: Any, where: list[Step], below: tuple[Ste
     where = [*where, *at]
     node = document.node((*below, *where))
     code = _CODES.get(fault["type"], "MC203")
-    on: On = "key" if code in _KEYS else "value"
+    on: On = "key" if code in _KEYS or fault["loc"][-1:] == ("[key]",) else "value"
     if code == "MC206" and where[-1:] == ["revision"]:
         code = "MC209"
     edit = None

@@ -17,6 +17,10 @@ SCHEMA_LINE = "# yaml-language-server: $schema="
 _STR, _NULL, _MERGE = (f"tag:yaml.org,2002:{name}" for name in ("str", "null", "merge"))
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+_BREAK_OR_UNSEEN = re.compile(
+    "\r\n|[\n\r\x85\xa0\xad\u061c\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
+)
+"""Ends of lines, odd spaces, what has no width, and what turns the direction of writing."""
 _FAMILY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SAID = {"prompt", "template", "image", "models"}
 """Parts whose text reaches a model; in a note, a backslash is a backslash."""
@@ -32,16 +36,19 @@ def read(path: Path, shown: str) -> tuple[Document, list[Finding]]:
         if len(content) > MAX_BYTES:
             said = f"a card has at most {MAX_BYTES:,} bytes, this file has more"
             return document, [*findings, document.at("MC101", TOP, said, "Check that it is a card.")]
-        document.text = content.decode("utf-8")
+        # A mark of the byte order is no character of the text: the parser counts none for it.
+        document.text = content.decode("utf-8").removeprefix("\ufeff")
     except OSError as error:
         said = f"the file cannot be read: {error.strerror}"
         return document, [*findings, document.at("MC101", TOP, said, "Check its name and its rights.")]
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        document.lines = _BREAK.split(content.decode("utf-8", "replace"))
+        place = _after(content[: error.start].decode("utf-8"))
         said = "the file is not UTF-8 text"
-        return document, [*findings, document.at("MC101", Span(line, 1, 2), said, "Save it as UTF-8.")]
+        return document, [*findings, document.at("MC101", place, said, "Save it as UTF-8.")]
     document.lines = _BREAK.split(document.text)
     findings += _schema_line(document)
+    findings += _unseen(document)
     try:
         tricks = list(_tricks(document))
         if not tricks:
@@ -63,13 +70,27 @@ def _name(document: Document) -> Iterator[Finding]:
 
 
 def _schema_line(document: Document) -> Iterator[Finding]:
-    if not document.lines[0].removeprefix("\ufeff").startswith(SCHEMA_LINE):
+    if not document.lines[0].startswith(SCHEMA_LINE):
         said = "the first line does not name the schema, so that an editor can neither complete nor check"
         mend = f"Begin with `{SCHEMA_LINE}../../schemas/card.schema.json`."
         line = f"{SCHEMA_LINE}../../schemas/card.schema.json" + ("\r\n" if "\r\n" in document.text else "\n")
-        start = int(document.text.startswith("\ufeff"))
         span = Span(1, 1, len(document.lines[0]) + 1)
-        yield document.at("MC119", span, said, mend, Edit(start, start, line))
+        yield document.at("MC119", span, said, mend, Edit(0, 0, line))
+
+
+def _unseen(document: Document) -> Iterator[Finding]:
+    """Characters with which a card says something else than a reader, or a reviewer, sees."""
+    line, start = 1, 0
+    for match in _BREAK_OR_UNSEEN.finditer(document.text):
+        if not match[0].isascii():
+            column, code = match.start() - start + 1, f"{ord(match[0]):04x}"
+            said = f"the character U+{code.upper()} cannot be seen"
+            mend = f"Take it out, or write it as \\u{code} in double quotes where it is meant."
+            if len(code) > 4:
+                mend = f"Take it out, or write it as \\U{code:>08} in double quotes where it is meant."
+            yield document.at("MC120", Span(line, column, column + 1), said, mend)
+        if _BREAK.fullmatch(match[0]):
+            line, start = line + 1, match.end()
 
 
 def _tricks(document: Document) -> Iterator[Finding]:
@@ -190,8 +211,18 @@ class _Builder:
         self.findings.append(self.document.on_node(code, node, message, mend, edit))
 
 
+def _after(text: str) -> Span:
+    """The place of the one character that follows the beginning of a file."""
+    lines = _BREAK.split(text)
+    return Span(len(lines), len(lines[-1]) + 1, len(lines[-1]) + 2)
+
+
 def _not_yaml(document: Document, error: yaml.YAMLError) -> Finding:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    if mark is None and (found := yaml.reader.Reader.NON_PRINTABLE.search(document.text)):
+        said = f"the character U+{ord(found[0]):04X} cannot stand in a file of YAML"
+        mend = "Take it out, or write it as an escape in double quotes where it is meant."
+        return document.at("MC102", _after(document.text[: found.start()]), said, mend)
     if mark is None:
         said = f"the file is not YAML: {' '.join(str(error).split())}"
         return document.at("MC102", TOP, said, "Remove what cannot stand in text.")
