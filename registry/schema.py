@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -64,6 +65,12 @@ def card_schema() -> dict[str, Any]:
     """
     schema: dict[str, Any] = json.loads(_made())
     return schema
+
+
+def schema_named_by(card: Path) -> str:
+    """How a card's first line names the schema: in a clone as all do, elsewhere as a file beside the card."""
+    of_clone = "../../schemas/card.schema.json"
+    return of_clone if (card.parent / of_clone).exists() else "card.schema.json"
 
 
 def card_schema_text() -> str:

@@ -348,3 +348,17 @@ def test_the_tool_writes_to_the_clones_own_folders() -> None:
     assert (shown.returncode, shown.stderr) == (0, "")
     text = (ROOT / "tools" / "new").read_text(encoding="utf-8")
     assert '--output "$root/registry/models" --goldens "$root/tests/golden"' in text
+
+
+def test_a_card_in_a_clone_names_the_schema_of_the_clone(
+    checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    schema = tmp_path / "schemas" / "card.schema.json"
+    schema.parent.mkdir()
+    schema.write_text("{}", encoding="utf-8")
+    models = tmp_path / "registry" / "models"
+    models.mkdir(parents=True)
+    made = new(checkpoint("qwen2-vl"), family="acme", output=models, today=TODAY)
+    line, _ = made.card.read_text(encoding="utf-8").split("\n", 1)
+    assert line == "# yaml-language-server: $schema=../../schemas/card.schema.json"
+    assert not (models / "card.schema.json").exists()

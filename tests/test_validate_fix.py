@@ -26,7 +26,7 @@ MENDED = {
     "MC114": ("alternate: false", "alternate: no"),
     "MC115": ('requires: "0.10"', "requires: 0.10"),
     "MC116": ("min_pixels: 3136", "min_pixels: 3_136"),
-    "MC119": ("# yaml-language-server: $schema=../../schemas/card.schema.json\nschema", "schema"),
+    "MC119": ("# yaml-language-server: $schema=card.schema.json\nschema", "schema"),
     "MC209": ("revision: 0123abcd", "revision: 0123ABCD"),
 }
 """What --fix writes, and what stood there."""

@@ -190,6 +190,9 @@ def test_the_installed_command_writes_a_card_that_is_then_found(
 ) -> None:
     own = tmp_path / "own"
     installed.mlx_cards("new", str(checkpoint("qwen2-vl")), "--id", "acme", "--output", str(own))
+    line, _ = (own / "acme.yaml").read_text(encoding="utf-8").split("\n", 1)
+    schema = own / line.removeprefix("# yaml-language-server: $schema=")
+    assert schema.read_text(encoding="utf-8") == card_schema_text()
     assert "MC" in installed.mlx_cards("validate", str(own), ends=1).out  # what is left to do
     said = installed.mlx_cards("show", "acme", MLX_CARDS_PATH=str(own), ends=1)
     assert f"{own / 'acme.yaml'}:" in said.err

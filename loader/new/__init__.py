@@ -12,9 +12,13 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from loader.errors import CardError, CheckpointError
 from registry.catalog import CARDS
+
+if TYPE_CHECKING:
+    from loader.new.card import Parts
 
 __all__ = ["Written", "new"]
 
@@ -96,7 +100,7 @@ def new(
     notes, unsaid = [], []
     if inferred is not None and upstream is not None:
         text, left_out = recorded(upstream, inferred.draft, real, case=family, origin=files.origin, today=day)
-        _write(paths.card, made.text())
+        _write_card(paths.card, made)
         _write(paths.goldens, text)
         if left_out:
             notes.append(
@@ -111,7 +115,7 @@ def new(
                 "If these matter, the hatch is a template file in place of `prompt`: docs/cards.md, Template"
             )
     else:
-        _write(paths.card, made.text())
+        _write_card(paths.card, made)
         _write(paths.template, _SKELETON.format(todo="TODO"))
     return Written(
         paths.card,
@@ -149,6 +153,16 @@ def _paths(family: str, output: Path, goldens: Path | None, *, force: bool) -> _
                 "is there already. Name another id or folder, or replace it with --force.", path=str(path)
             )
     return paths
+
+
+def _write_card(path: Path, made: Parts) -> None:
+    """The card, and the schema for editors where there is no clone that has one."""
+    from registry.schema import card_schema_text, schema_named_by
+
+    schema = schema_named_by(path)
+    _write(path, made.text(schema))
+    if not (path.parent / schema).exists():
+        _write(path.parent / schema, card_schema_text())
 
 
 def _write(path: Path, text: str) -> None:

@@ -44,8 +44,9 @@ class Parts:
         self.todos.append(f"{path}: {reason}")
         self.comments[path] = reason if named else f"{TODO}: {reason}"
 
-    def text(self) -> str:
-        head = "# yaml-language-server: $schema=../../schemas/card.schema.json"
+    def text(self, schema: str) -> str:
+        """The card; `schema` is how its first line names the schema."""
+        head = f"# yaml-language-server: $schema={schema}"
         data = {**self.data, "sources": self.sources}
         return "\n".join([head, *block(data, self.comments)]) + "\n"
 

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from registry.reader import MAX_BYTES, MAX_DEPTH, MAX_DIGITS, NUMBERS, raw
+from registry.schema import schema_named_by
 from registry.validate.document import TOP, Document, Span, Step
 from registry.validate.findings import Edit, Finding
 
@@ -72,10 +73,11 @@ def _name(document: Document) -> Iterator[Finding]:
 def _schema_line(document: Document) -> Iterator[Finding]:
     if not document.lines[0].startswith(SCHEMA_LINE):
         said = "the first line does not name the schema, so that an editor can neither complete nor check"
-        mend = f"Begin with `{SCHEMA_LINE}../../schemas/card.schema.json`."
-        line = f"{SCHEMA_LINE}../../schemas/card.schema.json" + ("\r\n" if "\r\n" in document.text else "\n")
+        line = SCHEMA_LINE + schema_named_by(document.path)
+        end = "\r\n" if "\r\n" in document.text else "\n"
+        mend = f"Begin with `{line}`. `mlx-cards schema` prints what that file has to hold."
         span = Span(1, 1, len(document.lines[0]) + 1)
-        yield document.at("MC119", span, said, mend, Edit(0, 0, line))
+        yield document.at("MC119", span, said, mend, Edit(0, 0, line + end))
 
 
 def _unseen(document: Document) -> Iterator[Finding]:
