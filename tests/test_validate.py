@@ -71,7 +71,7 @@ def test_cards_with_their_goldens_are_checked_at_the_rate_of_a_thousand_in_20_se
         start = time.process_time()
         run(files, Choice())
         times.append(time.process_time() - start)
-    # Alone it takes 13 ms a card. Where all cores are busy, the same work counts half as much again.
+    # Alone it takes 9 ms a card. Where all cores are busy, the same work counts half as much again.
     assert min(times) < 1.5 * 20 * len(files) / 1000
 
 

@@ -195,7 +195,7 @@ def aliases(levels: int) -> str:
     [
         (aliases(12), "aliases (*a0) are not allowed"),
         (f"stamp: {{}}\nprompts: {'[' * 100_000}{']' * 100_000}\nimages: []", "more than 50 levels"),
-        ("stamp: !!python/object/apply:os.abort []\nprompts: []\nimages: []", "could not determine"),
+        ("stamp: !!python/object/apply:os.abort []\nprompts: []\nimages: []", "os.abort) are not allowed"),
     ],
     ids=["aliases", "levels", "tags"],
 )
