@@ -37,18 +37,23 @@ def weights(config: pytest.Config) -> Path:
     return next(folder.glob("*.gguf"))
 
 
-def convert(gguf: Path, folder: Path) -> Path:
-    """Write the weights of a GGUF file as they are, and its tokenizer, as mlx-lm expects them."""
+def convert(gguf: Path, folder: Path, layers: int | None = None) -> Path:
+    """Write the weights of a GGUF file as they are, and its tokenizer, as mlx-lm expects them.
+
+    `layers`: the first few only, for a model that knows nothing and is fast.
+    """
     import mlx.core as mx
 
     read: Any = mx.load(str(gguf), return_metadata=True)
     tensors, facts = read
     folder.mkdir(parents=True)
-    named = {_named(name): tensor for name, tensor in tensors.items()}
+    kept = tensors if layers is None else [name for name in tensors if _block(name) < layers]
+    named = {_named(name): tensors[name] for name in kept}
     mx.save_safetensors(str(folder / "model.safetensors"), named, {"format": "mlx"})
     ends = int(facts["tokenizer.ggml.eos_token_id"].item())
     tokens = facts["tokenizer.ggml.tokens"]
-    _write(folder / "config.json", _config(facts, ends))
+    config = _config(facts, ends)
+    _write(folder / "config.json", config if layers is None else config | {"num_hidden_layers": layers})
     _write(folder / "tokenizer.json", _tokenizer(facts))
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -63,6 +68,11 @@ def convert(gguf: Path, folder: Path) -> Path:
 
 def _write(path: Path, data: Any) -> None:
     path.write_text(json.dumps(data), encoding="utf-8")
+
+
+def _block(name: str) -> int:
+    """The number of a tensor's layer; -1 for those of none."""
+    return int(name.split(".")[1]) if name.startswith("blk.") else -1
 
 
 def _named(name: str) -> str:

@@ -18,10 +18,17 @@ QUESTION = "What is the capital of France?"
 
 
 @pytest.fixture(scope="module")
-def folder(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SmolLM2-135M-Instruct."""
     into = tmp_path_factory.mktemp("smollm") / "SmolLM2-135M-Instruct"
     return smollm.convert(smollm.weights(pytestconfig), into)
+
+
+@pytest.fixture(scope="module")
+def folder(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its tokenizer, template and first two layers, for what does not ask whether an answer is right."""
+    into = tmp_path_factory.mktemp("layers") / "SmolLM2-135M-Instruct"
+    return smollm.convert(smollm.weights(pytestconfig), into, layers=2)
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +42,8 @@ def _home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
 
 
-def test_it_knows_the_capital_of_france(model: Any) -> None:
-    response = model.generate(QUESTION)
+def test_it_knows_the_capital_of_france(whole: Path) -> None:
+    response = llm(str(whole), max_tokens=24).generate(QUESTION)
     assert "Paris" in response.content
     assert response.finish_reason == "stop"
     assert response.usage["prompt_tokens"] == 37
@@ -45,9 +52,11 @@ def test_it_knows_the_capital_of_france(model: Any) -> None:
 
 def test_it_streams_and_answers_without_blocking(model: Any) -> None:
     async def read() -> str:
-        return "".join([piece.content async for piece in await model.generate_async(QUESTION, stream=True)])
+        pieces = await model.generate_async(QUESTION, stream=True, max_tokens=4)
+        return "".join([piece.content async for piece in pieces])
 
-    assert asyncio.run(read()) == "".join(piece.content for piece in model.generate(QUESTION, stream=True))
+    pieces = model.generate(QUESTION, stream=True, max_tokens=4)
+    assert asyncio.run(read()) == "".join(piece.content for piece in pieces) != ""
 
 
 def test_its_prompt_is_what_its_own_template_writes(model: Any, folder: Path) -> None:
@@ -75,7 +84,7 @@ def test_images_are_refused(model: Any) -> None:
 
 def test_texts_are_part_of_the_prompt(model: Any, tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("The secret word is dandelion.")
-    response = model.generate(f"What is the secret word? @{tmp_path / 'note.txt'}")
+    response = model.generate(f"What is the secret word? @{tmp_path / 'note.txt'}", max_tokens=1)
     assert "The secret word is dandelion." in response.raw_response.prompt
 
 
@@ -95,17 +104,17 @@ def test_its_context_is_what_its_configuration_says(model: Any) -> None:
 
 def test_a_budget_holds_for_text_too(folder: Path) -> None:
     with pytest.raises(MemoryError, match="memory_limit"):
-        llm(str(folder), memory_limit="50mb")
+        llm(str(folder), memory_limit="10mb")
 
 
 def test_unloading_and_loading_again_gives_the_same_answer(folder: Path) -> None:
     import mlx.core as mx
 
-    provider = llm(str(folder), max_tokens=24)
+    provider = llm(str(folder), max_tokens=4)
     answer = provider.generate(QUESTION).content
     before = mx.get_active_memory()
     provider.unload()
-    assert before - mx.get_active_memory() > 80_000_000
+    assert before - mx.get_active_memory() > 20_000_000
     assert provider.generate(QUESTION).content == answer
 
 

@@ -137,7 +137,7 @@ def test_places_are_the_same_in_a_file_with_windows_line_ends(validate: Command,
     assert validate("acme.yaml").out == unix
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), length=st.integers(0, 40))
 def test_a_damaged_card_gets_findings_with_places_in_the_file_and_never_an_error_of_python(
     tmp_path: Path, data: st.DataObject, length: int

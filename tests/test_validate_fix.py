@@ -159,7 +159,7 @@ SPELLINGS: dict[str, list[tuple[str, str | None]]] = {
 """A line of a prompt -> what may stand in it, and what is meant; None: that is no value of the field."""
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_is_mended_says_what_was_written(tmp_path: Path, data: st.DataObject) -> None:
     card = good(tmp_path)
