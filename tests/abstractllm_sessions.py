@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import abstractllm
@@ -14,7 +15,7 @@ import loader.abstractllm
 NAME = "mlx-cards"
 """The provider's name without a check of the platform."""
 
-__all__ = ["NAME", "Session", "circle", "llm", "session", "square"]
+__all__ = ["NAME", "Session", "circle", "llm", "looking", "session", "square", "stored"]
 
 
 def llm(model: str = "demo", **config: Any) -> Any:
@@ -41,3 +42,23 @@ def _drawn(shape: str, colour: str) -> PIL.Image.Image:
     image = PIL.Image.new("RGB", (160, 160), "white")
     getattr(PIL.ImageDraw.Draw(image), shape)((40, 40, 120, 120), fill=colour)
     return image
+
+
+def stored(image: PIL.Image.Image, folder: Path) -> Path:
+    """An image on disk."""
+    path = folder / "image.png"
+    image.save(path)
+    return path
+
+
+def looking() -> Any:
+    """A tool, and what it was asked."""
+
+    def look(what: str) -> str:
+        """Looks again."""
+        asked.append(what)
+        return f"{what} it is"
+
+    asked: list[str] = []
+    look.asked = asked  # type: ignore[attr-defined]
+    return look

@@ -19,7 +19,7 @@ from abstractllm.types import GenerateResponse
 
 import registry
 from loader.abstractllm import MLXProvider, register
-from tests.abstractllm_sessions import circle, llm, square
+from tests.abstractllm_sessions import circle, llm, square, stored
 
 WHAT = "What is in this image?"
 FIRST, SECOND = "What is in the first image?", "What is in the second image?"
@@ -33,8 +33,7 @@ def demo() -> Any:
 @pytest.fixture
 def red(tmp_path: Path) -> Path:
     """A red circle on disk."""
-    circle("red").save(tmp_path / "red.png")
-    return tmp_path / "red.png"
+    return stored(circle("red"), tmp_path)
 
 
 def test_register_makes_the_provider_the_one_of_both_names() -> None:

@@ -18,7 +18,7 @@ from abstractllm.media.image import ImageInput
 from abstractllm.media.tabular import TabularInput
 from abstractllm.media.text import TextInput
 
-from tests.abstractllm_sessions import circle, llm
+from tests.abstractllm_sessions import circle, llm, stored
 
 WHAT = "What is in this image?"
 TEXTS = ["txt", "md", "json", "py", "js", "ts", "java", "c", "cpp", "h", "html", "css", "xml", "yaml", "yml"]
@@ -45,8 +45,7 @@ def demo() -> Any:
 @pytest.fixture
 def red(tmp_path: Path) -> Path:
     """A red circle on disk."""
-    circle("red").save(tmp_path / "red.png")
-    return tmp_path / "red.png"
+    return stored(circle("red"), tmp_path)
 
 
 @pytest.mark.parametrize("kind", TEXTS)

@@ -16,7 +16,7 @@ from abstractllm.exceptions import UnsupportedFeatureError
 from abstractllm.tools.core import ToolCall
 
 import loader.abstractllm  # noqa: F401  # registers the provider
-from tests.abstractllm_sessions import NAME, circle, llm, session, square
+from tests.abstractllm_sessions import NAME, circle, llm, looking, session, square
 
 WHAT, WHERE = "What is in this image?", "Where is it?"
 FIRST, SECOND = "What is in the first image?", "What is in the second image?"
@@ -169,15 +169,7 @@ def wordy(checkpoint: Callable[[str], Path]) -> Any:
 @pytest.fixture
 def look() -> Any:
     """A tool, and what it was asked."""
-
-    def look(what: str) -> str:
-        """Looks again."""
-        asked.append(what)
-        return f"{what} it is"
-
-    asked: list[str] = []
-    look.asked = asked  # type: ignore[attr-defined]
-    return look
+    return looking()
 
 
 def calls_of(what: str) -> Any:

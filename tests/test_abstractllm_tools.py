@@ -13,7 +13,7 @@ from abstractllm.enums import ModelCapability
 from abstractllm.exceptions import InvalidRequestError, UnsupportedFeatureError
 from abstractllm.tools import ToolDefinition
 
-from tests.abstractllm_sessions import circle, llm, session
+from tests.abstractllm_sessions import circle, llm, looking, session
 from tests.caller import answering
 
 IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
@@ -36,15 +36,7 @@ def caller(checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathF
 @pytest.fixture
 def look() -> Any:
     """A tool, and what it was asked."""
-
-    def look(what: str) -> str:
-        """Looks again."""
-        asked.append(what)
-        return f"{what} it is"
-
-    asked: list[str] = []
-    look.asked = asked  # type: ignore[attr-defined]
-    return look
+    return looking()
 
 
 def prompt_of(response: Any) -> str:
