@@ -131,8 +131,9 @@ def _tabled(name: str, size: int) -> Device:
 def _table() -> dict[str, Any]:
     import yaml
 
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    table: dict[str, Any] = yaml.load(TABLE.read_bytes(), Loader=loader)  # noqa: S506  # it is the safe loader
+    from registry.reader import SAFE_LOADER
+
+    table: dict[str, Any] = yaml.load(TABLE.read_bytes(), Loader=SAFE_LOADER)  # noqa: S506  # it is the safe loader
     return table
 
 

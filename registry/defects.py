@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from registry.data import build, record
 
@@ -63,8 +63,9 @@ def known() -> Known:
     """What is known."""
     import yaml
 
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    made: Known = build(Known, yaml.load(TABLE.read_bytes(), Loader=loader))  # noqa: S506  # it is the safe loader
+    from registry.reader import SAFE_LOADER
+
+    made: Known = build(Known, yaml.load(TABLE.read_bytes(), Loader=SAFE_LOADER))  # noqa: S506  # it is the safe loader
     return made
 
 

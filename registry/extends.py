@@ -152,7 +152,9 @@ def _lines(file: Path) -> dict[tuple[str, ...], int]:
     """The line, from 1, of every key of a card."""
     import yaml
 
-    root = yaml.compose(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    from registry.reader import SAFE_LOADER
+
+    root = yaml.compose(file.read_bytes(), Loader=SAFE_LOADER)
     found: dict[tuple[str, ...], int] = {}
 
     def walk(node: yaml.Node | None, above: tuple[str, ...]) -> None:

@@ -13,9 +13,7 @@ from typing import Any
 
 import yaml
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-MAX_DEPTH = 50
-"""As in registry.reader: a card with more levels is none."""
+from registry.reader import MAX_DEPTH, SAFE_LOADER
 
 _ODD = re.compile(r"[\r\x85\u2028\u2029]|^(?!\Z|[ #\n]|- |[a-z_]+:[ \n])", re.MULTILINE)
 """A line that is not below a key, and is no key, comment or entry either; or a line end that is not \\n."""
@@ -59,7 +57,7 @@ def _scalars(text: str) -> Iterator[tuple[list[str], str, str | None]]:
     inside: list[bool] = []  # whether they are maps
     key: str | None = None  # None: a map before its next one
     event: Any
-    for event in yaml.parse(text, Loader=_LOADER):
+    for event in yaml.parse(text, Loader=SAFE_LOADER):
         kind = type(event)
         if kind is yaml.ScalarEvent:
             if key is None:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from registry.vision import Image
 
-_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+SAFE_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""In C where PyYAML was built with it."""
 MAX_BYTES = 1 << 20
 """A card is a page or two; a larger file is not a card."""
 MAX_DEPTH = 50
@@ -34,7 +35,7 @@ MAX_DIGITS = 40
 NUMBERS = frozenset({"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
 
 
-class _StrictLoader(_SafeLoader):  # type: ignore[misc]  # the C loader is untyped
+class _StrictLoader(SAFE_LOADER):  # type: ignore[misc]  # the C loader is untyped
     """The safe loader without repeated keys; what cannot be a value is an error with a place."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
@@ -68,7 +69,7 @@ def _refuse_tricks(text: str) -> None:
     Events, because the C loader composes nodes by itself: a subclass is not asked.
     """
     depth = 0
-    for event in yaml.parse(text, Loader=_SafeLoader):
+    for event in yaml.parse(text, Loader=SAFE_LOADER):
         if getattr(event, "anchor", None) is not None:
             raise _fault("anchors (&name) and aliases (*name) are not allowed", event.start_mark)
         if tag := getattr(event, "tag", None):
@@ -126,7 +127,7 @@ def read_trusted(path: Path) -> dict[str, Any]:
     Only a file that is no map of keys after all is read with all checks, to say what is wrong and where.
     """
     with contextlib.suppress(Exception):  # a tag or a day that there is not raises what it likes
-        data = yaml.load(raw(path), Loader=_SafeLoader)  # noqa: S506  # it is the safe loader
+        data = yaml.load(raw(path), Loader=SAFE_LOADER)  # noqa: S506  # it is the safe loader
         if isinstance(data, dict):
             return data
     return read(path)
@@ -241,7 +242,7 @@ def _instead(key: str) -> str:
 def locate(path: Path, where: Sequence[str | int]) -> tuple[int, int] | None:
     """Line and column, from 1, of the deepest node on the way to `where`; None without a step of it."""
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=_SafeLoader)
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=SAFE_LOADER)
     except (OSError, yaml.YAMLError):
         return None
     mark = None

@@ -67,31 +67,29 @@ def test_output_that_nobody_reads_ends_the_command_quietly_as_a_signal_would(
     assert "bug" not in said
 
 
-@pytest.mark.skipif(not FULL.exists(), reason="a disk that is always full is Linux's")
-@pytest.mark.parametrize("arguments", ["list", "show demo", "prompt demo -p x", "fit --json", "schema"])
-def test_a_full_disk_is_no_bug(arguments: str) -> None:
-    done = subprocess.run(  # noqa: S602
-        f"{sys.executable} -m loader.cli {arguments} > {FULL}",
+def redirected(arguments: str, where: str) -> subprocess.CompletedProcess[str]:
+    """The command with its standard output where the shell leads it."""
+    return subprocess.run(  # noqa: S602
+        f"{sys.executable} -m loader.cli {arguments} {where}",
         shell=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="a disk that is always full is Linux's")
+@pytest.mark.parametrize("arguments", ["list", "show demo", "prompt demo -p x", "fit --json", "schema"])
+def test_a_full_disk_is_no_bug(arguments: str) -> None:
+    done = redirected(arguments, f"> {FULL}")
     assert done.returncode == 1
     assert "error: No space left on device. Mend that, and run it again." in done.stderr
 
 
 @pytest.mark.parametrize("arguments", ["list", "prompt demo -p x", "doctor --json"])
 def test_without_a_standard_output_the_command_does_its_work(arguments: str) -> None:
-    done = subprocess.run(  # noqa: S602
-        f"{sys.executable} -m loader.cli {arguments} >&-",
-        shell=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = redirected(arguments, ">&-")
     assert done.returncode == 0, done.stderr
 
 

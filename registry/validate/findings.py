@@ -70,8 +70,10 @@ def rules() -> dict[str, Rule]:
     """Every code there is, in order."""
     import yaml
 
+    from registry.reader import SAFE_LOADER
+
     data: dict[str, dict[str, Any]] = yaml.load(
         _CODES.read_text(encoding="utf-8"),
-        Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader),  # noqa: S506  # the safe loader, in C
+        Loader=SAFE_LOADER,  # noqa: S506  # it is the safe loader
     )
     return {code: Rule(code=code, **said) for code, said in data.items()}

@@ -9,9 +9,7 @@ from typing import Any
 import yaml
 
 from registry.naming import fold
-from registry.reader import MAX_DEPTH, MAX_DIGITS
-
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from registry.reader import MAX_DEPTH, MAX_DIGITS, SAFE_LOADER
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -34,7 +32,7 @@ class FaultError(Exception):
 
 def place(file: Path, kind: str, index: int) -> str:
     """file:line of a row, for a message; the text is composed only where there is one."""
-    root = yaml.compose(file.read_text(encoding="utf-8"), Loader=_Loader)
+    root = yaml.compose(file.read_text(encoding="utf-8"), Loader=SAFE_LOADER)
     assert isinstance(root, yaml.MappingNode)  # noqa: S101  # its rows were read
     rows = next(value for key, value in root.value if key.value == kind)
     return f"{file.name}:{rows.value[index].start_mark.line + 1}"
@@ -55,7 +53,7 @@ def _built(text: str) -> Any:
     keys: list[str | None] = [None]
     """Of each map that is open, the key whose value comes next."""
     event: Any  # its class says what it has
-    for event in yaml.parse(text, Loader=_Loader):
+    for event in yaml.parse(text, Loader=SAFE_LOADER):
         kind = type(event)
         if kind is yaml.ScalarEvent:
             value = _plain(event.value) if event.implicit[0] else event.value
@@ -101,7 +99,7 @@ def _plain(text: str) -> Any:
         return text
     if text.isascii() and text.isdecimal() and (text[0] != "0" or text == "0"):
         return int(text)
-    return yaml.load(text, Loader=_Loader)  # noqa: S506  # the safe loader, in C
+    return yaml.load(text, Loader=SAFE_LOADER)  # noqa: S506  # the safe loader, in C
 
 
 def _check(data: Any) -> None:

@@ -9,14 +9,13 @@ from typing import Any
 
 import yaml
 
-from registry.reader import MAX_BYTES, MAX_DEPTH, MAX_DIGITS, NUMBERS, raw
+from registry.reader import MAX_BYTES, MAX_DEPTH, MAX_DIGITS, NUMBERS, SAFE_LOADER, raw
 from registry.schema import schema_named_by
 from registry.validate.document import TOP, Document, Span, Step
 from registry.validate.findings import Edit, Finding
 
 SCHEMA_LINE = "# yaml-language-server: $schema="
 _STR, _NULL, _MERGE = (f"tag:yaml.org,2002:{name}" for name in ("str", "null", "merge"))
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _BREAK_OR_UNSEEN = re.compile(
     "\r\n|[\n\r\x85\xa0\xad\u061c\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
@@ -98,7 +97,7 @@ def _unseen(document: Document) -> Iterator[Finding]:
 def _tricks(document: Document) -> Iterator[Finding]:
     """What a card may not use, from events: nothing is composed or unfolded for it."""
     depth = 0
-    for event in yaml.parse(document.text, Loader=_Loader):
+    for event in yaml.parse(document.text, Loader=SAFE_LOADER):
         mark = event.start_mark
         assert mark is not None  # noqa: S101  # it was parsed from a text
         place = Span(mark.line + 1, mark.column + 1, mark.column + 2)
@@ -116,7 +115,7 @@ def _tricks(document: Document) -> Iterator[Finding]:
 
 
 def _compose(document: Document) -> Iterator[Finding]:
-    root = yaml.compose(document.text, Loader=_Loader)
+    root = yaml.compose(document.text, Loader=SAFE_LOADER)
     if not isinstance(root, yaml.MappingNode):
         said = "a card is a map of keys, and this file is none"
         yield document.at("MC104", TOP, said, "Begin with `schema_version: 1`.")
