@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -43,6 +44,17 @@ def write(folder: Path, files: dict[str, bytes]) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     return folder
+
+
+def copied(folder: Path, to: Path, **files: str | None) -> Path:
+    """A checkpoint without weights, with other files: None takes one away."""
+    made = Path(shutil.copytree(folder, to, ignore=shutil.ignore_patterns("*.safetensors")))
+    for name, text in files.items():
+        path = made / name.replace("__", ".")
+        path.unlink(missing_ok=True)
+        if text is not None:
+            path.write_text(text, encoding="utf-8")
+    return made
 
 
 def said(call: Callable[[], object]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from loader.new.measure import SIZES
 from registry.cards import Card
 from registry.catalog import Catalog
 from registry.validate.runner import Choice, validate
+from tests.checkpoints import copied
 from tests.command import mlx_cards
 from tests.conftest import ROOT
 from tests.fake_hub import FakeHub, point_client_at, serve
@@ -81,14 +81,7 @@ def small(checkpoint: Callable[[str], Path], tmp_path: Path) -> Callable[..., Pa
     """A checkpoint without weights, its files changed: None takes one away."""
 
     def make(name: str = "llava-1.5", **changes: str | None) -> Path:
-        folder = tmp_path / "small"
-        shutil.copytree(checkpoint(name), folder, ignore=shutil.ignore_patterns("*.safetensors"))
-        for file, text in changes.items():
-            path = folder / file.replace("__", ".")
-            path.unlink(missing_ok=True)
-            if text is not None:
-                path.write_text(text, encoding="utf-8")
-        return folder
+        return copied(checkpoint(name), tmp_path / "small", **changes)
 
     return make
 

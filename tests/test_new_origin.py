@@ -17,6 +17,7 @@ from loader.errors import CardError, CheckpointError
 from loader.new import new
 from loader.new.source import files_of
 from loader.new.weights import weights_of
+from tests.checkpoints import copied
 
 pytest.importorskip("mlx_vlm")
 
@@ -105,17 +106,6 @@ def test_code_and_cards_of_a_copy_stay_what_they_are(
     folder = Path(shutil.copytree(checkpoint("llava-1.5"), tmp_path / "copy"))
     made = new(folder, copy_of="nobody/nothing", output=tmp_path / "cards", today=TODAY)
     assert made.goldens is not None
-
-
-def copied(folder: Path, to: Path, **files: str | None) -> Path:
-    """A checkpoint without weights, with other files: None takes one away."""
-    made = Path(shutil.copytree(folder, to, ignore=shutil.ignore_patterns("*.safetensors")))
-    for name, text in files.items():
-        path = made / name.replace("__", ".")
-        path.unlink(missing_ok=True)
-        if text is not None:
-            path.write_text(text, encoding="utf-8")
-    return made
 
 
 @pytest.mark.parametrize(
